@@ -1,0 +1,44 @@
+"""Replay: cross-entropy on the new classes and the herded exemplars together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+
+from grace.learner import Learner
+from grace.streams.samples import Batch, Task
+from grace.training.phase import Losses, Phase, Recipe
+from grace.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Config:
+    """Replay's schedules."""
+
+    initial: Recipe = Recipe(200, weight_decay=5e-4, milestones=(60, 120, 170))  # PyCIL, replay
+    later: Recipe = Recipe(70, weight_decay=2e-4, milestones=(30, 50))  # PyCIL, replay
+
+
+class Replay(Learner):
+    """Cross-entropy over all classes seen, each exemplar once per epoch.
+
+    No departures from PyCIL's version.
+    """
+
+    title = "Replay"
+    family = "single backbone"
+    config: Config
+
+    def learn(self, task: Task, trainer: Trainer) -> None:
+        """Train the whole net on the new classes and the exemplars."""
+        if task.known == 0:
+            self.net.add_branch()
+        self.net.add_classes(task.size)
+
+        def loss(batch: Batch) -> Losses:
+            return {"ce": F.cross_entropy(self.net.logits(batch.x), batch.y)}
+
+        recipe = self.config.later if task.known else self.config.initial
+        name = "learn" if task.known else "initial"
+        trainer.fit(Phase(name=name, trains=[self.net], data=self.replayed(task), loss=loss, recipe=recipe))

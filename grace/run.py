@@ -1,0 +1,129 @@
+"""A run: the tasks of a stream in order, one evaluation, and a checkpoint after every task."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grace.footprint import Footprint, footprint
+from grace.learner import Learner, Readouts
+from grace.streams.protocol import Protocol
+from grace.streams.samples import Dataset, Task
+from grace.streams.stream import tasks
+from grace.training import checkpoint
+from grace.training.trainer import EVALUATION_BATCH, Observer, Progress, Stopped, Trainer
+
+TOP = 5  # predictions kept per test image
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """What one task left behind; every metric is computed from the predictions."""
+
+    task: int
+    known: int
+    seen: int
+    labels: Tensor  # int16 [n], stream order, of the test images of every class seen, in dataset order
+    predictions: dict[str, Tensor]  # readout -> int16 [n, min(5, seen)], best first; the first readout is the headline
+    footprint: Footprint
+    notes: dict[str, Any]  # the method's own trace
+    phases: list[dict[str, Any]]  # name, epochs, images, seconds, parameters, peak_bytes, losses per term and epoch
+    seconds: dict[str, float]  # learn, remember, evaluate
+
+    @property
+    def accuracy(self) -> float:
+        """Top-1 accuracy of the headline readout on all classes seen, a fraction."""
+        best = next(iter(self.predictions.values()))[:, 0]
+        return float((best == self.labels).double().mean())
+
+
+def run_stream(
+    learner: Learner,
+    protocol: Protocol,
+    train: Dataset,
+    test: Dataset,
+    *,
+    seed: int,
+    folder: Path | None = None,
+    device: torch.device | None = None,
+    observe: Observer = lambda progress: False,
+    checkpoint_seconds: float = 30.0,
+) -> list[TaskRecord]:
+    """Learn every task of the stream, going on from whatever `folder` holds; return a record per task.
+
+    `observe` is told after every epoch and task; when it returns True the state is saved and Stopped is raised.
+    """
+    device = device or torch.device("cpu")
+    path = None if folder is None else folder / "stream.pt"
+    saved = None if path is None else checkpoint.load(path)
+    records = [] if saved is None else [_record(plain) for plain in saved["records"]]
+    if saved is not None:
+        learner.load_state_dict(saved["learner"])
+    count = len(protocol.increments)
+    for task in tasks(protocol, train, test, start=len(records), cumulative=learner.cumulative):
+        trainer = Trainer(
+            task,
+            seed=seed,
+            device=device,
+            folder=folder,
+            tasks=count,
+            observe=observe,
+            checkpoint_seconds=checkpoint_seconds,
+        )
+        times = [time.monotonic()]
+        learner.learn(task, trainer)
+        times.append(time.monotonic())
+        learner.remember(task, trainer)
+        times.append(time.monotonic())
+        predictions = evaluate(learner.readouts(task, trainer), task, trainer)
+        times.append(time.monotonic())
+        # the training time of an interrupted phase is in its log, so a resumed task counts all of it
+        trained = sum(phase["seconds"] for phase in trainer.phases)
+        seconds = {
+            "learn": max(times[1] - times[0], trained),
+            "remember": times[2] - times[1],
+            "evaluate": times[3] - times[2],
+        }
+        record = TaskRecord(
+            task.index,
+            task.known,
+            task.seen,
+            task.test.y.to(torch.int16),
+            predictions,
+            footprint(learner, train.bytes_per_image),
+            trainer.notes,
+            trainer.phases,
+            seconds,
+        )
+        records.append(record)
+        if path is not None and folder is not None:
+            checkpoint.save(path, {"learner": learner.state_dict(), "records": [_plain(r) for r in records]})
+            for finished in folder.glob(f"task{task.index:03d}-*.pt"):
+                finished.unlink()
+        if observe(Progress(task.index, count, "evaluate", 0, 1, accuracy=record.accuracy)):
+            raise Stopped
+    return records
+
+
+@torch.no_grad()
+def evaluate(readouts: Readouts, task: Task, trainer: Trainer) -> dict[str, Tensor]:
+    """Return per readout the best classes int16 [n, min(5, seen)] of every test image of the classes seen."""
+    found: dict[str, list[Tensor]] = {}
+    for x in task.test.source.stream(task.test.rows, EVALUATION_BATCH, "test", 0):
+        for name, scores in readouts(x.to(trainer.device)).items():
+            best = scores.topk(min(TOP, task.seen), dim=1).indices
+            found.setdefault(name, []).append(best.to(torch.int16).cpu())
+    return {name: torch.cat(pieces) for name, pieces in found.items()}
+
+
+def _plain(record: TaskRecord) -> dict[str, Any]:
+    return {**vars(record), "footprint": asdict(record.footprint)}
+
+
+def _record(plain: dict[str, Any]) -> TaskRecord:
+    return TaskRecord(**{**plain, "footprint": Footprint(**plain["footprint"])})

@@ -1,0 +1,1 @@
+"""Streams of tasks: datasets, protocols, samples and views."""

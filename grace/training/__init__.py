@@ -1,0 +1,1 @@
+"""Optimisation: phases and the only training loop."""

@@ -1,0 +1,239 @@
+"""The only training loop. Each use of chance has an address, so a resumed phase equals an uninterrupted one."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from grace.nets.backbone import freeze
+from grace.seeds import derive
+from grace.streams.samples import Batch, Samples, Task, View
+from grace.training import checkpoint
+from grace.training.phase import Phase, Recipe, Trainable
+
+EVALUATION_BATCH = 512  # images; results do not depend on it beyond rounding
+
+
+class Stopped(Exception):
+    """The observer asked to stop; everything up to here is saved."""
+
+
+class NonFiniteLoss(Exception):
+    """A loss became infinite or not a number; names task, phase, epoch and term."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is, told after every epoch and after every task (phase `evaluate`)."""
+
+    task: int
+    tasks: int
+    phase: str
+    epoch: int  # of this phase, from 0
+    epochs: int
+    losses: dict[str, float] = field(default_factory=dict)  # mean over the epoch's images, per term
+    images_per_second: float = 0.0
+    accuracy: float | None = None  # of the headline readout on all classes seen, after a task
+
+
+Observer = Callable[[Progress], bool]  # returns True to stop at this safe point
+
+
+def learning_rate(recipe: Recipe, epoch: int) -> float:
+    """Return the learning rate of one epoch: steps after the milestones, or a cosine from lr to zero."""
+    if recipe.milestones:
+        return recipe.lr * recipe.gamma ** sum(epoch >= m for m in recipe.milestones)
+    return 0.5 * recipe.lr * (1 + math.cos(math.pi * epoch / recipe.epochs))
+
+
+class Trainer:
+    """Fits the phases of one task. On resume `learn` is replayed: finished phases are loaded instead of trained."""
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        seed: int,
+        device: torch.device,
+        folder: Path | None = None,
+        tasks: int = 1,
+        observe: Observer = lambda progress: False,
+        checkpoint_seconds: float = 30.0,
+    ) -> None:
+        self.task, self.device = task, device
+        self.phases: list[dict[str, Any]] = []  # what each phase was and cost, for the record
+        self.notes: dict[str, Any] = {}  # the method's own trace of this task
+        self._seed, self._folder, self._tasks = seed, folder, tasks
+        self._observe, self._every = observe, checkpoint_seconds
+        torch.manual_seed(self.seed("start"))
+
+    def seed(self, *address: object) -> int:
+        """Return the seed of one place within this task; the method's name is not part of it, so runs pair up."""
+        return derive(self._seed, "task", self.task.index, *address)
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """Return a CPU generator for a method's own draws, addressed by task and purpose."""
+        return torch.Generator().manual_seed(self.seed("generator", purpose))
+
+    def note(self, **values: Any) -> None:
+        """Keep plain values (numbers, strings, lists) in this task's record."""
+        self.notes.update(values)
+
+    @torch.no_grad()
+    def map(self, fn: Callable[[Tensor], Tensor], samples: Samples, view: View = "test", purpose: str = "") -> Tensor:
+        """Return fn(x) over every sample in order: [n, ...]. A train view is addressed by `purpose`."""
+        seed = self.seed("map", purpose, "view")
+        stream = samples.source.stream(samples.rows, EVALUATION_BATCH, view, seed)
+        return torch.cat([fn(x.to(self.device)) for x in stream])
+
+    def fit(self, phase: Phase) -> None:
+        """Optimise what `phase.trains` lists and put it back to rest; raises NonFiniteLoss and Stopped."""
+        if any(done["name"] == phase.name for done in self.phases):
+            raise ValueError(f"phase names are addresses, unique within a task: {phase.name}")
+        for item in phase.trains:
+            _place(item, self.device)
+        params = _thaw(phase.trains)
+        recipe = phase.recipe
+        optimiser = torch.optim.SGD(params, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)
+        first, log = self._resume(phase, optimiser)
+        log["parameters"] = sum(p.numel() for p in params)
+        self.phases.append(log)
+        saved_at = time.monotonic()
+        for epoch in range(first, recipe.epochs):
+            started = time.monotonic()
+            losses = self._epoch(phase, optimiser, epoch)
+            seconds = time.monotonic() - started
+            log["seconds"] += seconds
+            log["images"] += len(phase.data)
+            for term, value in losses.items():
+                log["losses"].setdefault(term, []).append(value)
+            stop = self._observe(
+                Progress(
+                    self.task.index,
+                    self._tasks,
+                    phase.name,
+                    epoch,
+                    recipe.epochs,
+                    losses,
+                    len(phase.data) / max(seconds, 1e-9),
+                )
+            )
+            if stop or epoch == recipe.epochs - 1 or time.monotonic() - saved_at >= self._every:
+                self._save(phase, optimiser, epoch, log)
+                saved_at = time.monotonic()
+            if stop:
+                raise Stopped
+        if self.device.type == "cuda":
+            log["peak_bytes"] = max(log["peak_bytes"], torch.cuda.max_memory_allocated(self.device))
+        _rest(phase.trains)
+        torch.manual_seed(self.seed(phase.name, "end"))
+
+    def _epoch(self, phase: Phase, optimiser: torch.optim.SGD, epoch: int) -> dict[str, float]:
+        """Run one epoch and return the mean of each loss term per image; the sums stay on the device until its end."""
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(phase.recipe, epoch)
+        torch.manual_seed(self.seed(phase.name, epoch, "model"))
+        sums: dict[str, Tensor] = {}
+        for batch in self._batches(phase.data, phase.recipe.batch_size, phase.name, epoch):
+            optimiser.zero_grad()
+            terms = phase.loss(batch)
+            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+            if phase.after_backward:
+                phase.after_backward()
+            optimiser.step()
+            for name, value in terms.items():
+                weighed = value.detach().double() * len(batch.y)
+                sums[name] = sums[name] + weighed if name in sums else weighed
+        losses = {name: float(total) / max(len(phase.data), 1) for name, total in sums.items()}
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        if bad:
+            raise NonFiniteLoss(f"task {self.task.index}, phase {phase.name}, epoch {epoch}: {', '.join(bad)}")
+        return losses
+
+    def _batches(self, samples: Samples, size: int, *address: object) -> Iterator[Batch]:
+        """Yield the samples shuffled and augmented; order and views are functions of the address."""
+        shuffle = torch.Generator().manual_seed(self.seed(*address, "order"))
+        rows = samples.rows[torch.randperm(len(samples), generator=shuffle)]
+        labels = samples.source.y[rows].to(self.device)
+        stream = samples.source.stream(rows, size, "train", self.seed(*address, "view"))
+        for x, y in zip(stream, torch.split(labels, size), strict=True):
+            yield Batch(x.to(self.device), y)
+
+    def _path(self, phase: Phase) -> Path | None:
+        return None if self._folder is None else self._folder / f"task{self.task.index:03d}-{phase.name}.pt"
+
+    def _save(self, phase: Phase, optimiser: torch.optim.SGD, epoch: int, log: dict[str, Any]) -> None:
+        path = self._path(phase)
+        if path is not None:
+            state = {"epoch": epoch, "weights": _weights(phase.trains), "optimiser": optimiser.state_dict(), "log": log}
+            checkpoint.save(path, state)
+
+    def _resume(self, phase: Phase, optimiser: torch.optim.SGD) -> tuple[int, dict[str, Any]]:
+        """Return the first epoch left to train and the phase's log so far."""
+        path = self._path(phase)
+        saved = checkpoint.load(path) if path is not None else None
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        if saved is None:
+            return 0, {
+                "name": phase.name,
+                "epochs": phase.recipe.epochs,
+                "images": 0,
+                "seconds": 0.0,
+                "parameters": 0,
+                "peak_bytes": 0,
+                "losses": {},
+            }
+        _restore(phase.trains, saved["weights"])
+        optimiser.load_state_dict(saved["optimiser"])
+        return saved["epoch"] + 1, saved["log"]
+
+
+def _place(item: Trainable, device: torch.device) -> None:
+    """Move what a phase trains to the device, in place."""
+    if isinstance(item, nn.Module):
+        item.to(device)
+    else:
+        item.data = item.data.to(device)
+
+
+def _thaw(trains: Sequence[Trainable]) -> list[nn.Parameter]:
+    """Let what is listed learn; return its parameters, each once."""
+    params: list[nn.Parameter] = []
+    for item in trains:
+        item.requires_grad_(True)
+        if isinstance(item, nn.Module):
+            item.train()
+            params += list(item.parameters())
+        else:
+            params.append(item)
+    return list(dict.fromkeys(params))
+
+
+def _rest(trains: Sequence[Trainable]) -> None:
+    for item in trains:
+        if isinstance(item, nn.Module):
+            freeze(item)
+        else:
+            item.requires_grad_(False)
+            item.grad = None
+
+
+def _weights(trains: Sequence[Trainable]) -> list[Any]:
+    return [item.state_dict() if isinstance(item, nn.Module) else item.detach() for item in trains]
+
+
+def _restore(trains: Sequence[Trainable], saved: list[Any]) -> None:
+    for item, value in zip(trains, saved, strict=True):
+        if isinstance(item, nn.Module):
+            item.load_state_dict(value)
+        else:
+            with torch.no_grad():
+                item.copy_(value)

@@ -1,0 +1,1 @@
+"""Running many and reporting: specs, plans, lanes, the store and its tables."""

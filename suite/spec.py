@@ -1,0 +1,50 @@
+"""RunSpec: one run resolved to plain values, and its key. Imports neither torch nor ray."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from grace.streams.protocol import Protocol
+
+SCHEMA = 1  # of records and keys; raised when either changes meaning
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One run: everything that determines its result, and nothing else (no paths, devices or worker counts)."""
+
+    method: str
+    config: dict[str, Any]  # the resolved Config: plain values, recipes as dictionaries
+    protocol: Protocol
+    order_seed: int  # of the class order (NumPy's legacy generator)
+    train_seed: int  # of weights, batches and views
+    precision: str = "fp32"
+    smoke: bool = False  # epochs were limited: not a result
+
+    def identity(self) -> dict[str, Any]:
+        """Return the plain values that the key is a hash of."""
+        return {
+            "schema": SCHEMA,
+            "method": self.method,
+            "config": self.config,
+            "protocol": self.protocol.identity(),
+            "order_seed": self.order_seed,
+            "train_seed": self.train_seed,
+            "precision": self.precision,
+            "smoke": self.smoke,
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the identity: 16 hexadecimal digits of BLAKE2b over its canonical JSON."""
+        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """How people read it: `grace cifar100-b0i10 o1993 s0`."""
+        return f"{self.method} {self.protocol.name} o{self.order_seed} s{self.train_seed}"
