@@ -20,8 +20,8 @@ $(stamp): requirements.lock pyproject.toml
 	if [ -z "$$found" ]; then echo "error: no Python 3.11, 3.12 or 3.13 found; install one, or name it: make setup PYTHON=/path/to/python" >&2; exit 6; fi
 	echo "setting up $(venv) with $$($$found --version) (a few minutes, once)"
 	$(py) -m pip --version >/dev/null 2>&1 || "$$found" -m venv --clear $(venv)
-	$(py) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(py) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(py) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	$(py) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $(stamp)
 
 demo: $(stamp)

@@ -34,7 +34,7 @@ _EXPORTS = {
     "Task": "grace.streams.samples",
     "TaskRecord": "grace.run",
     "Trainer": "grace.training.trainer",
-    "backbone": "grace.nets",
+    "backbone_factory": "grace.nets",
     "derive": "grace.seeds",
     "load": "grace.streams.datasets",
     "method": "grace.methods",

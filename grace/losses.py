@@ -22,7 +22,7 @@ def soft_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 def auxiliary_targets(y: Tensor, known: int) -> Tensor:
     """Return targets int64 [B] of labels y int64 [B]: 0 for each of the `known` old classes, 1, 2, ... for the new.
 
-    They let the newest branch tell the new classes from each other and from the old (DER, Yan et al. 2021, section 3.2).
+    They let the newest branch tell new classes from each other and from the old (DER, Yan et al. 2021, section 3.2).
     """
     return (y - known + 1).clamp(min=0)
 

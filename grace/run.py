@@ -64,6 +64,7 @@ def run_stream(
     records = [] if saved is None else [_record(plain) for plain in saved["records"]]
     if saved is not None:
         learner.load_state_dict(saved["learner"])
+        _tidy(folder, len(records))  # a kill may have come between a save and its tidying
     count = len(protocol.increments)
     for task in tasks(protocol, train, test, start=len(records), cumulative=learner.cumulative):
         trainer = Trainer(
@@ -103,8 +104,7 @@ def run_stream(
         records.append(record)
         if path is not None and folder is not None:
             checkpoint.save(path, {"learner": learner.state_dict(), "records": [_plain(r) for r in records]})
-            for finished in folder.glob(f"task{task.index:03d}-*.pt"):
-                finished.unlink()
+            _tidy(folder, len(records))
         if observe(Progress(task.index, count, "evaluate", 0, 1, accuracy=record.accuracy)):
             raise Stopped
     return records
@@ -119,6 +119,13 @@ def evaluate(readouts: Readouts, task: Task, trainer: Trainer) -> dict[str, Tens
             best = scores.topk(min(TOP, task.seen), dim=1).indices
             found.setdefault(name, []).append(best.to(torch.int16).cpu())
     return {name: torch.cat(pieces) for name, pieces in found.items()}
+
+
+def _tidy(folder: Path | None, done: int) -> None:
+    """Remove the phase files of the first `done` tasks: the stream's checkpoint holds what they led to."""
+    for path in [] if folder is None else folder.glob("task*-*.pt"):
+        if int(path.name.removeprefix("task").partition("-")[0]) < done:
+            path.unlink(missing_ok=True)
 
 
 def _plain(record: TaskRecord) -> dict[str, Any]:

@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "grace.streams.datasets": {"numpy", "torch", "torchvision", "PIL", "grace.checks", "grace.seeds", "grace.streams"},
     "grace.streams.encoded": {"numpy", "torch", "torchvision", "PIL", "pyarrow", "grace.checks", "grace.seeds",
                               "grace.streams"},
+    "grace.streams.archives": {"numpy", "torchvision", "grace.checks", "grace.streams"},
     "grace.streams.views": {"numpy", "torch", "torchvision", "PIL", "grace.checks", "grace.seeds", "grace.streams"},
     "grace.streams.autoaugment": {"numpy", "torch", "torchvision", "PIL", "grace.checks", "grace.streams"},
     "grace.nets": {"torch", "grace.checks"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from grace.checks import require
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from grace.streams.samples import Batch, Samples
 
-    Trainable = nn.Module | nn.Parameter
-    Losses = dict[str, Tensor]
+Trainable: TypeAlias = "nn.Module | nn.Parameter"
+Losses: TypeAlias = "dict[str, Tensor]"
 
 
 @dataclass(frozen=True)

@@ -162,9 +162,14 @@ class Trainer:
         shuffle = torch.Generator().manual_seed(self.seed(*address, "order"))
         rows = samples.rows[torch.randperm(len(samples), generator=shuffle)]
         labels = samples.source.y[rows].to(self.device)
-        stream = samples.source.stream(rows, size, "train", self.seed(*address, "view"))
-        for x, y in zip(stream, torch.split(labels, size), strict=True):
-            yield Batch(x.to(self.device), y)
+        # one image alone may leave batch norm with one value per channel: it joins the batch before
+        tail = size + 1 if len(rows) > size and len(rows) % size == 1 else 0
+        whole = len(rows) - tail
+        for piece, y, step in ((rows[:whole], labels[:whole], size), (rows[whole:], labels[whole:], tail)):
+            if len(piece):
+                stream = samples.source.stream(piece, step, "train", self.seed(*address, "view"))
+                for x, targets in zip(stream, torch.split(y, step), strict=True):
+                    yield Batch(x.to(self.device), targets)
 
     def _path(self, phase: Phase) -> Path | None:
         return None if self._folder is None else self._folder / f"task{self.task.index:03d}-{phase.name}.pt"

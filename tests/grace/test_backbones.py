@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grace.nets import BACKBONES, backbone
+from grace.nets import BACKBONES, backbone_factory
 from grace.nets.backbone import Backbone, freeze, frozen_copy
 from grace.nets.resnet import Residual
 from grace.nets.resnet_cifar import Subsample
@@ -41,7 +41,7 @@ def parameters(module: nn.Module) -> int:
 def on_meta(name: str) -> Backbone:
     """The backbone without memory or arithmetic: enough for counts and shapes."""
     with torch.device("meta"):
-        return backbone(name)()
+        return backbone_factory(name)()
 
 
 def sides(name: str, size: int) -> list[int]:
@@ -53,7 +53,7 @@ def sides(name: str, size: int) -> list[int]:
 
 def seeded(name: str, seed: int = 0) -> Backbone:
     torch.manual_seed(seed)
-    return backbone(name)()
+    return backbone_factory(name)()
 
 
 def images(count: int, size: int) -> Tensor:
@@ -76,7 +76,7 @@ def test_the_registry_has_every_architecture_with_every_stem() -> None:
 
 def test_an_unknown_name_is_a_key_error() -> None:
     with pytest.raises(KeyError, match="resnet19"):
-        backbone("resnet19")
+        backbone_factory("resnet19")
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -328,7 +328,7 @@ def test_batch_norms_start_from_one_and_zero_everywhere(name: str) -> None:
 
 
 def test_a_seed_fixes_the_weights_and_each_call_draws_anew() -> None:
-    first, again, other = seeded("resnet8"), seeded("resnet8"), backbone("resnet8")()
+    first, again, other = seeded("resnet8"), seeded("resnet8"), backbone_factory("resnet8")()
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert not torch.equal(next(first.parameters()), next(other.parameters()))
 

@@ -1,0 +1,186 @@
+"""The training loop: what it optimises, records, addresses and refuses."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grace.seeds import derive
+from grace.streams.samples import Batch, Dataset, Samples, Task, View
+from grace.training import checkpoint
+from grace.training.phase import Losses, Phase, Recipe
+from grace.training.trainer import NonFiniteLoss, Progress, Trainer
+
+CPU = torch.device("cpu")
+
+
+class Points(Dataset):
+    """Numbers instead of images: row i is the vector (i, 1); a train view adds what its seed and row say."""
+
+    bytes_per_image = 1
+
+    def __init__(self, n: int) -> None:
+        self.y = torch.arange(n) % 2
+
+    def batch(self, rows: Tensor, view: View, seed: int) -> Tensor:
+        x = torch.stack([rows.float(), torch.ones(len(rows))], dim=1)
+        return x + (torch.tensor([derive(seed, r) % 97 for r in rows.tolist()])[:, None] if view == "train" else 0)
+
+
+def task(n: int = 10, index: int = 0) -> Task:
+    samples = Samples(Points(n), torch.arange(n))
+    return Task(index, 0, 2, samples, samples)
+
+
+def fit_once(trainer: Trainer, recipe: Recipe, log: list[Batch]) -> nn.Linear:
+    torch.manual_seed(5)
+    net = nn.Linear(2, 2)
+    net.requires_grad_(False)
+
+    def loss(batch: Batch) -> Losses:
+        log.append(batch)
+        return {"ce": F.cross_entropy(net(batch.x / 100), batch.y), "twice": 2 * net.weight.square().sum()}
+
+    trainer.fit(Phase(name="learn", trains=[net], data=trainer.task.train, loss=loss, recipe=recipe))
+    return net
+
+
+def test_every_image_once_per_epoch_in_an_order_and_view_of_its_own() -> None:
+    log: list[Batch] = []
+    trainer = Trainer(task(), seed=1, device=CPU)
+    fit_once(trainer, Recipe(2, batch_size=4), log)
+    assert [len(b.y) for b in log] == [4, 4, 2, 4, 4, 2]  # the last partial batch is kept
+    epochs = [torch.cat([b.x for b in log[i : i + 3]]) for i in (0, 3)]
+    assert not torch.equal(epochs[0].sort(0).values, epochs[1].sort(0).values)  # other views
+    again: list[Batch] = []
+    fit_once(Trainer(task(), seed=1, device=CPU), Recipe(2, batch_size=4), again)
+    assert all(torch.equal(a.x, b.x) and torch.equal(a.y, b.y) for a, b in zip(log, again, strict=True))
+    other: list[Batch] = []
+    fit_once(Trainer(task(index=1), seed=1, device=CPU), Recipe(2, batch_size=4), other)
+    assert not torch.equal(log[0].x, other[0].x)
+
+
+def test_a_last_image_alone_joins_the_batch_before() -> None:
+    log: list[Batch] = []
+    fit_once(Trainer(task(9), seed=1, device=CPU), Recipe(1, batch_size=4), log)
+    assert [len(b.y) for b in log] == [4, 5]
+    fit_once(Trainer(task(1), seed=1, device=CPU), Recipe(1, batch_size=4), log)
+    assert len(log[-1].y) == 1
+
+
+def test_the_record_holds_the_mean_of_each_term_per_image() -> None:
+    log: list[Batch] = []
+    told: list[Progress] = []
+    trainer = Trainer(task(), seed=0, device=CPU, tasks=3, observe=lambda p: bool(told.append(p)))
+    recipe = Recipe(1, lr=1e-12, momentum=0.0, weight_decay=0.0, batch_size=4)
+    net = fit_once(trainer, recipe, log)
+    ce = sum(float(F.cross_entropy(net(b.x / 100), b.y)) * len(b.y) for b in log) / 10
+    (phase,) = trainer.phases
+    assert phase["losses"]["ce"] == [pytest.approx(ce, rel=1e-5)]
+    assert phase["losses"]["twice"] == [pytest.approx(2 * float(net.weight.square().sum()), rel=1e-5)]
+    assert (phase["name"], phase["epochs"], phase["images"], phase["parameters"]) == ("learn", 1, 10, 6)
+    assert [(p.task, p.tasks, p.phase, p.epoch, p.epochs) for p in told] == [(0, 3, "learn", 0, 1)]
+    assert told[0].losses["ce"] == phase["losses"]["ce"][0]
+
+
+def test_one_step_is_sgd_with_weight_decay() -> None:
+    points = task(4)
+    net = nn.Linear(2, 1, bias=False)
+    net.requires_grad_(False)
+    start = net.weight.clone()
+    recipe = Recipe(1, lr=0.5, weight_decay=0.1, batch_size=4)
+
+    def loss(batch: Batch) -> Losses:
+        return {"sum": net.weight.sum()}
+
+    Trainer(points, seed=0, device=CPU).fit(
+        Phase(name="learn", trains=[net], data=points.train, loss=loss, recipe=recipe)
+    )
+    assert torch.allclose(net.weight, start - 0.5 * (1 + 0.1 * start))
+
+
+def test_gradients_may_be_edited_and_lone_parameters_trained() -> None:
+    points, number, other = task(), nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))
+    for p in (number, other):
+        p.requires_grad_(False)
+
+    def keep_first() -> None:
+        assert number.grad is not None
+        number.grad[1] = 0
+
+    phase = Phase(
+        name="learn",
+        trains=[number],
+        data=points.train,
+        loss=lambda batch: {"a": (number - 1).square().sum() + other.sum()},
+        recipe=Recipe(3, weight_decay=0.0),
+        after_backward=keep_first,
+    )
+    Trainer(points, seed=0, device=CPU).fit(phase)
+    assert number[0] > 0
+    assert number[1] == 0
+    assert other == 0
+    assert not number.requires_grad
+
+
+def test_two_phases_of_one_name_are_refused() -> None:
+    trainer = Trainer(task(), seed=0, device=CPU)
+    fit_once(trainer, Recipe(1), [])
+    with pytest.raises(ValueError, match="learn"):
+        fit_once(trainer, Recipe(1), [])
+
+
+def test_a_loss_that_is_not_finite_names_its_place() -> None:
+    points, number = task(index=3), nn.Parameter(torch.zeros(1))
+
+    def loss(batch: Batch) -> Losses:
+        return {"good": number.sum(), "bad": number.sum() * math.nan}
+
+    phase = Phase(name="learn", trains=[number], data=points.train, loss=loss, recipe=Recipe(1))
+    with pytest.raises(NonFiniteLoss, match="task 3, phase learn, epoch 0: bad$"):
+        Trainer(points, seed=0, device=CPU).fit(phase)
+
+
+def test_map_is_in_order_and_its_train_view_is_addressed() -> None:
+    points = task(700)  # more than one evaluation batch
+    trainer = Trainer(points, seed=0, device=CPU)
+    plain = trainer.map(lambda x: x, points.train)
+    assert plain[:, 0].tolist() == list(range(700))
+    one, same, two = (trainer.map(lambda x: x, points.train, "train", p) for p in ("a", "a", "b"))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, two)
+    assert not plain.requires_grad
+
+
+def test_generators_are_addressed() -> None:
+    def draw(seed: int, index: int, purpose: str) -> list[int]:
+        trainer = Trainer(task(index=index), seed=seed, device=CPU)
+        return torch.randperm(50, generator=trainer.generator(purpose)).tolist()
+
+    assert draw(0, 0, "a") == draw(0, 0, "a")
+    assert len({tuple(draw(*address)) for address in [(0, 0, "a"), (1, 0, "a"), (0, 1, "a"), (0, 0, "b")]}) == 4
+
+
+def test_addresses_do_not_collide() -> None:
+    places = [(1, 11), (11, 1), ("1", 1, 1), (1, "a b"), (1, "a", "b"), ()]
+    assert len({derive(0, *p) for p in places}) == len(places)
+    assert all(0 <= derive(s, "x") < 2**63 for s in range(100))
+
+
+def test_checkpoints_are_whole_or_absent(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "state.pt"
+    assert checkpoint.load(path) is None
+    checkpoint.save(path, {"a": torch.arange(3), "b": [1, None, "x"], "c": {"d": 0.5}})
+    saved = checkpoint.load(path)
+    assert saved is not None
+    assert saved["a"].tolist() == [0, 1, 2]
+    assert saved["b"] == [1, None, "x"]
+    assert [p.name for p in path.parent.iterdir()] == ["state.pt"]
+    path.write_bytes(b"not a checkpoint")
+    assert checkpoint.load(path) is None
+    assert not path.exists()
