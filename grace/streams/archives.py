@@ -86,10 +86,8 @@ def cifar(spec: DatasetSpec, data: Path, *, train: bool) -> tuple[NDArray[np.uin
         again = f"delete {path.parent} and download it again"
         try:
             with path.open("rb") as file:
-                entry = {
-                    k.decode() if isinstance(k, bytes) else k: v
-                    for k, v in _Plain(file, encoding="latin1").load().items()
-                }
+                stored = _Plain(file, encoding="latin1").load()
+            entry = {key.decode() if isinstance(key, bytes) else key: value for key, value in stored.items()}
         except Exception as error:  # a damaged pickle can raise nearly anything
             raise DataError(f"{path}: truncated or no CIFAR file ({_line(error)}); {again}") from error
         if archive.labels not in entry or "data" not in entry:

@@ -42,7 +42,10 @@ class TensorImages(Dataset):
 
 
 class EncodedImages(Dataset):
-    """One split decoded on demand: y int64 [N] in stream order; `workers` processes decode ahead in `stream`."""
+    """One split decoded on demand: y int64 [N] in stream order; `workers` processes decode ahead in `stream`.
+
+    The processes import the main module anew: a script that asks for workers needs `if __name__ == "__main__":`.
+    """
 
     def __init__(self, source: Encoded, y: Tensor, spec: DatasetSpec, workers: int = 0) -> None:
         self.y, self.spec, self.workers = y, spec, workers

@@ -15,7 +15,7 @@ View = Literal["train", "test"]
 class Dataset:
     """One labelled split. `y` int64 [N] on the CPU in stream order (0 arrives first); images are asked for by row.
 
-    Subclasses hold images whole (`datasets.TensorImages`) or decode them on demand (`datasets.EncodedImages`).
+    Subclasses hold images whole (`images.TensorImages`) or decode them on demand (`images.EncodedImages`).
     """
 
     y: Tensor

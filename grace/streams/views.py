@@ -95,7 +95,7 @@ def cut_out(x: Tensor, centre_y: Tensor, centre_x: Tensor, side: int) -> Tensor:
     y = torch.arange(x.shape[-2], device=x.device) - (centre_y - side // 2)[:, None]
     x_ = torch.arange(x.shape[-1], device=x.device) - (centre_x - side // 2)[:, None]
     hole = ((y >= 0) & (y < side))[:, None, :, None] & ((x_ >= 0) & (x_ < side))[:, None, None, :]
-    return x.masked_fill(hole, 0)
+    return x * ~hole
 
 
 def normalise(x: Tensor, spec: DatasetSpec) -> Tensor:
