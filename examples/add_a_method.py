@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 import protocols
-from grace import Batch, Learner, Phase, Recipe, Task, Trainer, backbone_factory, derive, load, run_stream
+from grace import Batch, Learner, Phase, Recipe, Task, Trainer, backbone_factory, load, run_stream
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Smoothed(Learner):
             self.net.add_branch()
         self.net.add_classes(task.size)
 
-        def loss(batch: Batch) -> dict[str, torch.Tensor]:
+        def loss(batch: Batch) -> dict[str, Tensor]:
             logits = self.net.logits(batch.x)
             return {"ce": F.cross_entropy(logits, batch.y, label_smoothing=self.config.smoothing)}
 
@@ -50,7 +50,6 @@ def main(seed: int = 0) -> list[float]:
     """Learn the digits two classes at a time; return the accuracy on all classes seen after every task."""
     protocol = protocols.get("digits-b0i2")
     train, test = load(protocol.dataset, Path("data"), protocol.class_order(1993))
-    torch.manual_seed(derive(seed, "init"))
     learner = Smoothed(Config(), backbone_factory(protocol.backbone), protocol.budget)
     records = run_stream(learner, protocol, train, test, seed=seed)
     for record in records:

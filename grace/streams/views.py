@@ -51,7 +51,7 @@ def draws(seed: int, rows: Tensor, count: int) -> Tensor:
 
 
 def augment(x: Tensor, rows: Tensor, seed: int, augmentation: Augmentation) -> Tensor:
-    """Return the training view of x uint8 [B, C, H, W], still uint8 (methods.md 1.13's order of transforms).
+    """Return the training view of x uint8 [B, C, H, W], still uint8; transforms in the field's order.
 
     Crop, flip, brightness, AutoAugment, cutout. A random resized crop happens where an image is decoded (`fit`).
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from grace.learner import Learner
 from grace.methods import method
 from grace.nets.backbone import Backbone
 from grace.run import TaskRecord, run_stream
-from grace.seeds import derive
 from grace.streams.catalogue import Augmentation, DatasetSpec
 from grace.streams.datasets import load
 from grace.streams.protocol import Budget, Protocol
@@ -67,7 +65,6 @@ def short(config: type, epochs: int, **fields: Any) -> Any:
 
 def build(name: str, epochs: int = 2, budget: Budget = PROTOCOL.budget, **fields: Any) -> Learner:
     learner_class, config = method(name)
-    torch.manual_seed(derive(0, "init"))
     return learner_class(short(config, epochs, **fields), tiny, budget)
 
 
@@ -99,6 +96,3 @@ class Spy(Dataset):
     def batch(self, rows: Tensor, view: View, seed: int) -> Tensor:
         self.read |= set(rows.tolist())
         return self.inner.batch(rows, view, seed)
-
-
-Observe = Callable[[Any], bool]

@@ -142,7 +142,7 @@ def test_a_loss_that_is_not_finite_names_its_place() -> None:
         return {"good": number.sum(), "bad": number.sum() * math.nan}
 
     phase = Phase(name="learn", trains=[number], data=points.train, loss=loss, recipe=Recipe(1))
-    with pytest.raises(NonFiniteLoss, match="task 3, phase learn, epoch 0: bad$"):
+    with pytest.raises(NonFiniteLoss, match=r"task 3, phase learn, epoch 0: bad$"):
         Trainer(points, seed=0, device=CPU).fit(phase)
 
 
