@@ -1,0 +1,132 @@
+"""`plan`: what a sweep would run, what of it is done, and what the rest would cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.text import Text
+
+from suite.cli.listing import grid
+from suite.cli.settings import Settings
+from suite.cli.verbs import Verb
+from suite.cli.wanted import sweep_options, wanted, whole
+from suite.cli.words import count, duration, size, span
+from suite.plan import Plan, Planned, plan
+from suite.store import Store
+from suite.sweep import Sweep
+
+
+@click.command(cls=Verb, name="plan")
+@sweep_options
+@click.pass_obj
+def command(settings: Settings, /, **options: Any) -> None:
+    """What a sweep would run, what of it is done, and what the rest would cost. Runs nothing."""
+    sweep = wanted(settings, **options)
+    store = Store.open(settings.root, write=False)
+    found = plan(sweep, store)
+    for damage in store.damaged:
+        settings.warn(damage)
+    if settings.json:
+        settings.emit(as_json(found))
+        return
+    show(settings, sweep, found)
+    if found.left and not settings.quiet:
+        settings.out.print(f"\nnext: {whole('run', sweep, settings)}", soft_wrap=True)
+
+
+def as_json(found: Plan) -> dict[str, Any]:
+    """Return the plan as scripts read it; bounds are pairs, null is unknown."""
+    return {
+        "runs": [run.row() for run in found.runs],
+        "total": len(found.runs),
+        "done": len(found.runs) - len(found.left),
+        "failed": sum(bool(run.failed) for run in found.left),
+        "left": len(found.left),
+        "epochs": found.total("epochs"),
+        "images": found.total("images"),
+        "parameters": [
+            {"method": run.spec.method, "protocol": run.spec.protocol.name, "backbones": run.cost.parameters}
+            for run in _kinds(found)
+        ],
+        "disk_bytes": found.disk,
+        "seconds": None if found.untimed == len(found.left) else list(found.seconds),
+        "untimed": found.untimed,
+        "notes": found.notes,
+    }
+
+
+def show(settings: Settings, sweep: Sweep, found: Plan) -> None:
+    """Print the plan for people."""
+    out, left = settings.out, found.left
+    failed = sum(bool(run.failed) for run in left)
+    states = [f"{len(found.runs) - len(left)} done", f"{len(left)} to run"]
+    if failed:
+        states.insert(1, f"{failed} failed before")
+    kinds = _kinds(found)
+    methods, protocols = {run.spec.method for run in kinds}, {run.spec.protocol.name for run in kinds}
+    factors = [
+        count(len(methods), "method"),
+        count(len(protocols), "protocol"),
+        count(len(sweep.orders), "order"),
+        count(len(sweep.seeds), "seed"),
+    ]
+    out.print(Text.assemble((count(len(found.runs), "run"), "bold"), f" = {' x '.join(factors)}: {', '.join(states)}"))
+    out.print()
+    out.print(grid(["protocol", "method", "runs", "done", "epochs", "images", "parameters"], _rows(found)))
+    out.print()
+    out.print(Text("each per run; ranges depend on the images; parameters are those of the backbones", style="dim"))
+    out.print()
+    facts = {"to do": f"{count(len(left), 'run')}, {span(found.total('epochs'))} epochs, {_images(found)}"}
+    if left:
+        facts |= {"disk": "unknown" if found.disk is None else f"about {size(found.disk)} of predictions"}
+        facts |= {"time": _time(found)}
+    if sweep.limit_epochs is not None:
+        facts |= {
+            "smoke": f"{count(sweep.limit_epochs, 'epoch')} a phase at most; tables leave these runs out unless asked"
+        }
+    for name, fact in facts.items():
+        out.print(Text.assemble((f"{name:8}", "bold"), fact), soft_wrap=True)
+    for note in found.notes:
+        out.print(Text.assemble(("preset  ", "bold"), note), soft_wrap=True)
+    for run in left:
+        if run.failed:
+            out.print(Text.assemble(("failed  ", "bold red"), f"{run.spec.label}: {run.failed}"), soft_wrap=True)
+
+
+def _kinds(found: Plan) -> list[Planned]:
+    """Return one run of each method on each protocol."""
+    return list({(run.spec.protocol.name, run.spec.method): run for run in found.runs}.values())
+
+
+def _rows(found: Plan) -> list[dict[str, Any]]:
+    rows = []
+    for kind in _kinds(found):
+        same = [run for run in found.runs if run.choice is kind.choice]
+        cost = kind.cost
+        rows.append(
+            {
+                "protocol": kind.spec.protocol.name,
+                "method": kind.spec.method,
+                "runs": len(same),
+                "done": sum(run.done for run in same),
+                "epochs": span(cost.epochs),
+                "images": span(cost.images),
+                "parameters": span(cost.parameters),
+            }
+        )
+    return rows
+
+
+def _images(found: Plan) -> str:
+    images = found.total("images")
+    return "images unknown until the data are read" if images is None else f"{span(images)} images"
+
+
+def _time(found: Plan) -> str:
+    """Say how long the rest takes, as far as finished runs tell."""
+    if found.untimed == len(found.left):
+        return "unknown: no finished run to judge by"
+    low, high = map(duration, found.seconds)
+    text = f"{low if low == high else f'{low} to {high}'} one after the other, by finished runs of the same kind"
+    return text + (f"; unknown for {count(found.untimed, 'run')}" if found.untimed else "")

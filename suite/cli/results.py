@@ -1,0 +1,89 @@
+"""`results`: a row per finished run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from suite.cli.listing import fitting, grid
+from suite.cli.settings import Settings
+from suite.cli.verbs import Several, Verb
+from suite.cli.words import count, duration
+from suite.errors import Exit, SuiteError
+from suite.results import parse_where, result_rows
+from suite.store import Store
+from suite.sweep import load_protocols
+
+COLUMNS = (
+    "key",
+    "method",
+    "protocol",
+    "order",
+    "seed",
+    "avg",
+    "last",
+    "forgetting",
+    "params",
+    "backbones",
+    "MiB",
+    "time",
+)
+LEGEND = (
+    "avg: accuracy on all classes seen, mean over tasks, in %; last: after the last task; forgetting: in points; "
+    "MiB: model and exemplars. --json has every field."
+)
+SPARE = ("backbones", "time", "params", "forgetting", "MiB", "order")  # left out first where the terminal is narrow
+
+
+@click.command(cls=Verb, name="results")
+@click.option("--where", cls=Several, metavar="FIELD=VALUE", help="Only such runs; * stands for anything. Repeatable.")
+@click.pass_obj
+def command(settings: Settings, where: tuple[str, ...]) -> None:
+    """A row per finished run. People see the main figures, in percent; --json has every field, as fractions."""
+    load_protocols(settings.protocols)
+    rows = found(settings, where)
+    if settings.json:
+        settings.emit(rows)
+        return
+    out, lines = settings.out, [_shown(row) for row in rows]
+    out.print(grid(fitting(COLUMNS, lines, out.width, SPARE), lines))
+    if not settings.quiet:
+        settings.err.print(f"\n{count(len(rows), 'run')}. {LEGEND}", style="dim")
+
+
+def found(settings: Settings, where: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the rows of the runs that pass the filter; raises SuiteError when there are none."""
+    passes = parse_where(where)
+    store = Store.open(settings.root)
+    rows = [row for row in result_rows(store.records(passes.admits if where else None)) if passes(row)]
+    for damage in store.damaged:
+        settings.warn(damage)
+    if not rows:
+        held = count(len(store.keys()), "finished run")
+        what = (
+            f"none of {held} under {settings.root} has {' '.join(where)}"
+            if where
+            else f"no finished run under {settings.root}"
+        )
+        raise SuiteError(what, Exit.NOTHING)
+    return sorted(rows, key=lambda row: (row["protocol"], row["method"], row["order_seed"], row["train_seed"]))
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row as people read it."""
+    percent = {
+        name: f"{100 * row[name]:.2f}" if row[name] is not None else "" for name in ("avg", "last", "forgetting")
+    }
+    return {
+        **percent,
+        "key": row["key"][:8],
+        "method": row["method"] + (" (smoke)" if row["smoke"] else ""),
+        "protocol": row["protocol"],
+        "order": str(row["order_seed"]),
+        "seed": str(row["train_seed"]),
+        "params": f"{row['params_final']:,}",
+        "backbones": str(row["backbones_final"]),
+        "MiB": f"{row['memory_mb']:.2f}",
+        "time": duration(row["seconds"]),
+    }

@@ -1,0 +1,42 @@
+"""`resume`: go on with a sweep of the results folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from suite.cli.launching import carry_out, launch_options, placed
+from suite.cli.settings import Settings
+from suite.cli.verbs import Verb
+from suite.errors import Exit, SuiteError, unknown
+from suite.store import Store
+from suite.sweep import Sweep, read_sweep
+
+
+@click.command(cls=Verb, name="resume")
+@click.argument("name", required=False)
+@launch_options
+@click.pass_obj
+def command(settings: Settings, /, name: str | None, **launch: Any) -> Exit:
+    """Go on with the sweep NAME, or the newest: finish what is left, try again what failed.
+
+    It runs as it was run before, unless told otherwise here.
+    """
+    sweep = kept_sweep(settings, name)
+    return carry_out(settings, placed(sweep, launch))
+
+
+def kept_sweep(settings: Settings, name: str | None) -> Sweep:
+    """Return a sweep of the results folder by its name, or the newest; raises SuiteError with the nearest name."""
+    kept = Store.open(settings.root).sweeps()
+    if not kept:
+        raise SuiteError(f"no sweep under {settings.root}; run starts one", Exit.NOTHING)
+    if name is not None and name not in kept:
+        raise unknown("sweep", name, kept)
+    path = kept[name] if name else max(kept.values(), key=lambda path: path.stat().st_mtime_ns)
+    if name is None:
+        settings.note(f"sweep {path.stem}")
+    sweep = read_sweep(path)
+    files = [str(path.absolute()) for path in settings.protocols]
+    return sweep.model_copy(update={"protocol_files": list(dict.fromkeys([*sweep.protocol_files, *files]))})

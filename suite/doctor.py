@@ -1,0 +1,157 @@
+"""What a machine needs to run sweeps, looked at: versions, devices, Ray, the results folder, the data."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Literal
+
+from grace.checks import DataError
+from grace.streams.registry import DATASETS
+from suite.errors import SuiteError
+from suite.provenance import PACKAGE
+from suite.store import Store
+
+State = Literal["good", "note", "bad"]  # a note stops nothing
+ROOM = 10**9  # bytes that a results folder should have free
+TORCH = """
+import json, torch
+found = {"torch": torch.__version__, "cuda": torch.version.cuda, "gpus": []}
+for i in range(torch.cuda.device_count()):
+    of = torch.cuda.get_device_properties(i)
+    found["gpus"].append(f"{of.name}, {of.total_memory / 2**30:.0f} GiB")
+print(json.dumps(found))
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at."""
+
+    what: str
+    state: State
+    text: str  # what is there, or what is wrong and what to do
+
+
+def examine(root: Path, data: Path) -> Iterator[Finding]:
+    """Yield the findings, each as soon as it is known."""
+    yield _python()
+    yield from _packages()
+    yield from _torch()
+    yield _ray()
+    yield _machine()
+    yield _root(root)
+    yield from _data(data)
+
+
+def _python() -> Finding:
+    supported = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    found = ".".join(map(str, sys.version_info[:3]))
+    return Finding(
+        "Python", "good" if supported else "bad", found if supported else f"{found}; 3.11 to 3.13 are wanted"
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    """Compare what is installed with what the project declares."""
+    try:
+        wanted = [text for text in requires(PACKAGE) or [] if "extra ==" not in text]
+    except PackageNotFoundError:
+        yield Finding("packages", "note", f"{PACKAGE} is not installed, its requirements are not known (make setup)")
+        return
+    lacking = []
+    for text in wanted:
+        name, least = _requirement(text)
+        try:
+            found = version(name)
+            if _numbers(found) < _numbers(least):
+                lacking.append(f"{name} {found}, at least {least} is wanted")
+        except PackageNotFoundError:
+            lacking.append(f"{name} is missing")
+    text = "; ".join(lacking) + " (make setup)" if lacking else f"all {len(wanted)} requirements are met"
+    yield Finding("packages", "bad" if lacking else "good", text)
+
+
+def _requirement(text: str) -> tuple[str, str]:
+    """Return name and least version of a requirement such as `ray[train,tune]>=2.50`."""
+    found = re.match(r"([A-Za-z0-9._-]+)", text)
+    least = re.search(r">=\s*([0-9.]+)", text)
+    return found[1] if found else text, least[1] if least else "0"
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text.partition("+")[0])[:3])
+
+
+def _torch() -> Iterator[Finding]:
+    """Import torch and torchvision, in a process of their own: a bad pair may not even raise."""
+    found, trouble = _python_says(TORCH)
+    if trouble:
+        yield Finding("torch", "bad", f"cannot be imported: {trouble}")
+        return
+    facts = json.loads(found)
+    yield Finding("torch", "good", f"{facts['torch']}, {'CUDA ' + facts['cuda'] if facts['cuda'] else 'CPU only'}")
+    found, trouble = _python_says("import torchvision; print(torchvision.__version__)")
+    pair = f"does not fit torch {facts['torch']}: {trouble}" if trouble else found
+    yield Finding("torchvision", "bad" if trouble else "good", pair)
+    yield Finding(
+        "GPUs", "good" if facts["gpus"] else "note", "; ".join(facts["gpus"]) or "none: runs train on the CPU"
+    )
+
+
+def _ray() -> Finding:
+    found, trouble = _python_says("import ray, ray.train.torch; print(ray.__version__)")
+    return Finding("Ray", "bad" if trouble else "good", f"cannot be imported: {trouble}" if trouble else found)
+
+
+def _python_says(program: str) -> tuple[str, str]:
+    """Return the last line that a program prints, and the last line of its complaint if it fails."""
+    try:
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return "", str(error)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        return "", lines[-1] if lines else f"exit code {done.returncode}"
+    return done.stdout.strip().splitlines()[-1], ""
+
+
+def _machine() -> Finding:
+    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Finding("machine", "good", f"{cores} cores, {pages / 2**30:.0f} GiB memory")
+
+
+def _root(root: Path) -> Finding:
+    """Look at the results folder without making it."""
+    try:
+        store = Store.open(root)
+    except SuiteError as error:
+        return Finding("results", "bad", str(error))
+    there = root.absolute()
+    while not there.exists():
+        there = there.parent
+    if not os.access(there, os.W_OK):
+        return Finding("results", "bad", f"{there} cannot be written; name another folder with --root")
+    free = shutil.disk_usage(there).free
+    text = f"{root}: {len(store.keys())} records, {free / 10**9:.1f} GB free"
+    return Finding("results", "good" if free >= ROOM else "note", text)
+
+
+def _data(data: Path) -> Iterator[Finding]:
+    """Look for every registered dataset; one that is not there matters only to the runs that want it."""
+    from grace.streams.datasets import check
+
+    for name, spec in DATASETS.items():
+        try:
+            yield Finding(f"data {name}", "good", check(spec, data))
+        except DataError as error:
+            yield Finding(f"data {name}", "note", str(error))

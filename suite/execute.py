@@ -1,0 +1,253 @@
+"""One run from its spec to its record: `execute` does it, `attempt` does it for a store."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from grace.checks import DataError
+from grace.methods import method
+from grace.nets import backbone_factory
+from grace.run import run_stream
+from grace.streams.catalogue import DatasetSpec
+from grace.streams.datasets import fingerprint, load
+from grace.streams.samples import Dataset
+from grace.training.trainer import NonFiniteLoss, Observer, Progress, Stopped
+from suite.configure import build
+from suite.errors import Exit, SuiteError
+from suite.events import Event
+from suite.launch import LaunchOptions, Observe, origin
+from suite.provenance import environment, now, processor
+from suite.record import Failure, RunRecord
+from suite.spec import RunSpec
+from suite.store import Store
+
+EVERY = 1.0  # seconds between progress events of a run
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # a disk on which no run can go on
+NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")  # what torch says without a class for it
+
+
+def execute(
+    spec: RunSpec,
+    folder: Path,
+    *,
+    data: Path,
+    download: bool,
+    threads: int,
+    device: torch.device,
+    checkpoint_seconds: float,
+    observe: Observer,
+    origin: Mapping[str, Any],
+) -> RunRecord:
+    """Work on one run, going on from what `folder` holds, and return its record.
+
+    `origin` is the part of the provenance that only the launching process knows. Raises Stopped when `observe`
+    asked for it, NonFiniteLoss, DataError, and whatever a method raises.
+    """
+    started = now()
+    exact(threads, device, spec.precision)
+    learner_class, config_class = method(spec.method)
+    config = build(config_class, spec.config, spec.method)
+    protocol = spec.protocol
+    order = protocol.class_order(spec.order_seed)
+    train, test, content = _loaded(protocol.dataset, data, order, download, max(0, threads - 1), device)
+    smallest = int(torch.bincount(train.y).min())
+    if protocol.budget.per == "class" and protocol.budget.exemplars > smallest:
+        raise DataError(
+            f"{protocol.name}: {protocol.budget} exemplars are wanted, and a class of {protocol.dataset.name} has "
+            f"{smallest} images; choose +m={smallest}/class or fewer"
+        )
+    learner = learner_class(config, backbone_factory(protocol.backbone), protocol.budget, device)
+    rows = run_stream(
+        learner,
+        protocol,
+        train,
+        test,
+        seed=spec.train_seed,
+        folder=folder,
+        device=device,
+        observe=observe,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    provenance = {
+        **origin,
+        **environment(name, threads),
+        "method": {"title": learner_class.title, "family": learner_class.family, "reference": learner_class.reference},
+        "data": content,
+        "started": started,
+        "finished": now(),
+    }
+    return RunRecord.of(spec, rows, provenance)
+
+
+def exact(threads: int, device: torch.device, precision: str) -> None:
+    """Make results a function of the spec and the machine; raises ValueError for a precision that is not there."""
+    if precision != "fp32":
+        raise ValueError(f"precision {precision} is not known; known: fp32")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+
+
+@lru_cache(maxsize=2)  # the runs of a sweep share few datasets and orders
+def _loaded(
+    dataset: DatasetSpec, data: Path, order: tuple[int, ...], download: bool, workers: int, device: torch.device
+) -> tuple[Dataset, Dataset, str]:
+    """Return both splits, on the device where they are held whole, and their fingerprint."""
+    train, test = load(dataset, data, order, download=download, workers=workers)
+    content = fingerprint(train, test)
+    return train.to(device), test.to(device), content
+
+
+def device_for(gpus_per_run: float | None) -> torch.device:
+    """Return where to train; raises SuiteError where a GPU is asked for and there is none."""
+    if gpus_per_run == 0 or (gpus_per_run is None and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise SuiteError(
+            f"--gpus-per-run {gpus_per_run:g}: torch {torch.__version__} sees no GPU here; use --gpus-per-run 0",
+            Exit.ENVIRONMENT,
+        )
+    return torch.device("cuda")
+
+
+def attempt(
+    spec: RunSpec,
+    store: Store,
+    options: LaunchOptions,
+    observe: Observe,
+    should_stop: Callable[[], bool],
+    code: Mapping[str, Any],
+) -> Event:
+    """Work on one run for a store, unless it is done or another process is at it; return how it ended.
+
+    What goes wrong in the run becomes a failure in the store. Raises SuiteError only for what every other run
+    would meet too: a full disk, no GPU.
+    """
+    lock = store.lock(spec.key)
+    try:
+        lock.acquire(timeout=0)
+    except TimeoutError:
+        return Event("elsewhere", spec.key)
+    try:
+        if store.done(spec.key):
+            return Event("finished", spec.key, {"already": True})
+        return _worked(spec, store, options, observe, should_stop, code)
+    except OSError as error:
+        if error.errno in FULL:
+            raise SuiteError(
+                f"cannot write to {options.root}: {os.strerror(error.errno)}; make room, and the same command goes on",
+                Exit.ENVIRONMENT,
+            ) from error
+        raise
+    finally:
+        lock.release()
+
+
+def _worked(
+    spec: RunSpec,
+    store: Store,
+    options: LaunchOptions,
+    observe: Observe,
+    should_stop: Callable[[], bool],
+    code: Mapping[str, Any],
+) -> Event:
+    device, clock = device_for(options.gpus_per_run), time.monotonic()
+    try:
+        record = execute(
+            spec,
+            store.work(spec.key),
+            data=options.data,
+            download=options.download,
+            threads=options.cpus_per_run,
+            device=device,
+            checkpoint_seconds=options.checkpoint_seconds,
+            observe=_Teller(spec.key, observe, should_stop),
+            origin=origin(options, spec.key, code),
+        )
+        store.write(record)
+    except Stopped:
+        return Event("stopped", spec.key)
+    except Exception as error:
+        ours = isinstance(error, SuiteError) and error.code == Exit.ENVIRONMENT
+        if ours or (isinstance(error, OSError) and error.errno in FULL):
+            raise
+        failure = failure_of(spec, error)
+        store.fail(failure)
+        event = Event("failed", spec.key, asdict(failure))
+    else:
+        store.clean(spec.key)
+        event = Event("finished", spec.key, {"seconds": time.monotonic() - clock})
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # runs that share the device may need what this one held
+    return event
+
+
+class _Teller:
+    """Turns the progress of a run into events, few enough to send."""
+
+    def __init__(self, key: str, observe: Observe, should_stop: Callable[[], bool]) -> None:
+        self._key, self._observe, self._should_stop = key, observe, should_stop
+        self._work, self._told = 0, -EVERY
+
+    def __call__(self, progress: Progress) -> bool:
+        """Tell of a task, and of an epoch unless one was told of just before; return whether to stop."""
+        plain: dict[str, Any] = {"task": progress.task, "tasks": progress.tasks}
+        if progress.phase == "evaluate":
+            plain |= {"accuracy": progress.accuracy, "work": self._work}
+            self._observe(Event("task", self._key, plain))
+        else:
+            self._work += 1
+            if time.monotonic() - self._told >= EVERY:
+                self._told = time.monotonic()
+                plain |= {"phase": progress.phase, "epoch": progress.epoch, "epochs": progress.epochs,
+                          "images_per_second": progress.images_per_second, "work": self._work}  # fmt: skip
+                self._observe(Event("progress", self._key, plain))
+        return self._should_stop()
+
+
+def failure_of(spec: RunSpec, error: BaseException) -> Failure:
+    """Return the failure that an exception stands for: what kind, in one line, and where in our code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    packages = tuple(str(Path(__file__).parents[1] / name) + os.sep for name in ("grace", "suite", "protocols"))
+    frame = next((frame for frame in reversed(frames) if frame.filename.startswith(packages)), None)
+    frame = frame or (frames[-1] if frames else None)
+    lines = str(error).strip().splitlines()
+    text = lines[0] if lines else ""
+    reason = (
+        text
+        if isinstance(error, DataError | NonFiniteLoss | SuiteError)
+        else f"{type(error).__name__}: {text}".rstrip(": ")
+    )
+    return Failure(
+        key=spec.key,
+        label=spec.label,
+        kind=_kind(error),
+        reason=reason,
+        where=f"{frame.filename}:{frame.lineno} in {frame.name}" if frame else "",
+        traceback="".join(traceback.format_exception(error)),
+        host=socket.gethostname(),
+        time=now(),
+    )
+
+
+def _kind(error: BaseException) -> Any:
+    if isinstance(error, NonFiniteLoss):
+        return "non-finite"
+    if isinstance(error, DataError):
+        return "data"
+    no_memory = isinstance(error, RuntimeError) and any(words in str(error).lower() for words in NO_MEMORY)
+    return "oom" if isinstance(error, MemoryError | torch.OutOfMemoryError) or no_memory else "error"

@@ -1,0 +1,219 @@
+"""Runs on Ray: lanes of one Ray Train worker each pull runs from a queue actor.
+
+Ray lives in a driver process of its own (`suite.lanes.driver`): neither its noise nor its crashes nor the terminal's
+signals cross over, and killing that process ends everything that it started. The store is the truth: driver, queue or
+cluster may die, and the same command goes on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pickle
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from suite.errors import Exit, SuiteError
+from suite.events import Event
+from suite.launch import LaunchOptions, Observe, Outcome
+from suite.provenance import code
+from suite.spec import RunSpec
+from suite.store import Store
+
+POLL = 0.2  # seconds between looks at what the user wants
+PATIENCE = 60.0  # seconds for Ray to start, or for a cluster to answer
+LEAVING = 15.0  # seconds for the driver to end by itself
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The driver's last word: whether it was stopped before all was done, or what was in the way."""
+
+    stopped: bool = False
+    error: str = ""
+    code: int = int(Exit.DONE)
+
+
+def launch(
+    specs: Sequence[RunSpec], options: LaunchOptions, observe: Observe, should_stop: Callable[[], bool]
+) -> Outcome:
+    """Work on the runs in as many lanes as fit.
+
+    `should_stop` is asked all the time: lanes then save at their next safe point. KeyboardInterrupt ends them at
+    once. Raises SuiteError when the cluster is out of reach or too small, or when no lane can work.
+    """
+    outcome = Outcome()
+    if not specs:
+        return outcome
+    Store.open(options.root, write=True)
+    observe(Event("lane", "", {"state": "connecting", "address": options.address}))
+    _answers(options.address)
+    with _folder(options.root / "ray") as folder, _Driver(specs, options, folder) as driver:
+        last: Ended | None = None
+        try:
+            while last is None:
+                message = driver.hear()
+                if isinstance(message, Ended):
+                    last = message
+                elif message is not None:
+                    outcome.add(message)
+                    observe(message)
+                if should_stop():
+                    driver.stop()
+        except KeyboardInterrupt:
+            end_session(driver.process.pid)
+            last = Ended(stopped=True)
+        if last.error:
+            raise SuiteError(last.error, Exit(last.code))
+        outcome.stopped = last.stopped
+    return outcome
+
+
+class _Driver:
+    """The process that holds Ray. It ends when this process does, however that comes about."""
+
+    def __init__(self, specs: Sequence[RunSpec], options: LaunchOptions, folder: Path) -> None:
+        self._address, self._log = options.address, folder / "driver.log"
+        self._session = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp"))  # sockets: be short
+        self._inbox: SimpleQueue[Event | Ended] = SimpleQueue()
+        self._deadline: float | None = time.monotonic() + PATIENCE
+        with (folder / "job").open("wb") as file:
+            pickle.dump((list(specs), options, code(), folder, self._session), file)
+        read, write = os.pipe()
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", "from suite.lanes.driver import main; main()", str(folder / "job"), str(write)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                pass_fds=[write],
+                start_new_session=True,  # Ctrl-C is for this process
+                env=_environment(options),
+            )
+        os.close(write)
+        threading.Thread(target=self._read, args=(read,), daemon=True).start()
+
+    def __enter__(self) -> _Driver:
+        """Nothing to do: the process runs."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Let the process end unless there is a reason to hurry, and end what is left of what it started."""
+        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            if exception[0] is None:
+                self.process.wait(LEAVING)
+        end_session(self.process.pid)
+        self.process.wait()
+        shutil.rmtree(self._session, ignore_errors=True)
+
+    def hear(self) -> Event | Ended | None:
+        """Return the next thing that the driver says, None when it says nothing for a moment."""
+        try:
+            message = self._inbox.get(timeout=POLL)
+        except Empty:
+            if self._deadline is None or time.monotonic() < self._deadline:
+                return None
+            message = Ended(error=f"nothing heard for {PATIENCE:g} seconds", code=int(Exit.ENVIRONMENT))
+        if isinstance(message, Ended) and message.error and self._deadline is not None:
+            return self._unreachable(message)
+        self._deadline = None
+        return message
+
+    def _unreachable(self, ended: Ended) -> Ended:
+        """Say what it means that the driver ended, or said nothing, before it had a Ray."""
+        what = f"no Ray cluster answers at {self._address}" if self._address else "Ray did not start"
+        hint = "--address none works without Ray"
+        if b"InvalidAuthToken" in self._log.read_bytes():
+            hint = "it wants a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN if it is not in ~/.ray/auth_token"
+        return Ended(error=f"{what}: {ended.error.rstrip('.')}; {hint}", code=ended.code)
+
+    def stop(self) -> None:
+        """Tell the driver to have the lanes stop."""
+        with suppress(OSError):  # it has ended
+            os.write(self.process.stdin.fileno(), b".")  # type: ignore[union-attr]
+
+    def _read(self, descriptor: int) -> None:
+        with os.fdopen(descriptor, "rb") as pipe:
+            try:
+                while True:
+                    self._inbox.put(pickle.load(pipe))
+            except (EOFError, pickle.UnpicklingError):
+                words = f"the process that held Ray ended; the same command goes on (its last words: {self._log})"
+                self._inbox.put(Ended(error=words, code=int(Exit.ENVIRONMENT)))
+
+
+def end_session(session: int) -> None:
+    """Kill every process of a session but this one, until none is left: Ray's own would live on for some seconds."""
+    deadline = time.monotonic() + LEAVING
+    alive = True
+    while alive and time.monotonic() < deadline:
+        alive = False
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                pid = int(entry.name)
+                if pid != os.getpid() and os.getsid(pid) == session and ") Z " not in (entry / "stat").read_text():
+                    os.kill(pid, signal.SIGKILL)
+                    alive = True
+        time.sleep(0.05 * alive)
+
+
+def _environment(options: LaunchOptions) -> dict[str, str]:
+    """Return the driver's environment, which Ray hands on to its processes; what the user has set stays."""
+    defaults = {
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a dead worker is noticed within it
+        "RAY_TRAIN_METRICS_ENABLED": "0",
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",  # busy cores, and lanes that wait for a place
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    if options.address is None:  # ours alone: nobody else's token, and no node that might be taken away
+        defaults |= {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
+    path = os.pathsep.join(place or os.getcwd() for place in sys.path)
+    return defaults | os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(options.cpus_per_run)}
+
+
+def _answers(address: str | None) -> None:
+    """Raise SuiteError where nothing listens: Ray would try for minutes."""
+    host, _, port = (address or "").rpartition("/")[2].rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        except (OSError, OverflowError) as error:
+            raise SuiteError(
+                f"no Ray cluster answers at {address}: {error}; --address none works without Ray", Exit.ENVIRONMENT
+            ) from error
+
+
+@contextmanager
+def _folder(parent: Path) -> Iterator[Path]:
+    """Make a folder of our own under `parent` and remove it, `parent` too when it is empty, unless an error escapes.
+
+    Folders of processes that were killed are removed with the next one.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    for other in parent.iterdir():
+        with suppress(OSError), (other / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(other, ignore_errors=True)
+    own = parent / uuid.uuid4().hex[:8]
+    own.mkdir()
+    with (own / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield own
+    shutil.rmtree(own, ignore_errors=True)
+    with suppress(OSError):
+        parent.rmdir()

@@ -1,0 +1,81 @@
+"""What runs in a lane's Ray Train worker, and in the controller that watches over it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import ray
+from ray.train import UserCallback
+
+from suite.errors import Exit
+from suite.events import Event
+from suite.launch import LaunchOptions, Observe
+from suite.provenance import now
+from suite.queue import Claim, Line, serve
+from suite.record import Failure
+from suite.spec import RunSpec
+from suite.store import Store
+
+Work = Callable[[RunSpec, Store, LaunchOptions, Observe, Callable[[], bool], Mapping[str, Any]], Event]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every lane is told."""
+
+    queue: str  # name of the queue actor
+    specs: dict[str, RunSpec]
+    options: LaunchOptions
+    code: Mapping[str, Any]
+    work: Work
+
+
+def attempt(*arguments: Any) -> Event:
+    """Work on a run as `suite.execute.attempt` does; what that needs is imported in the lane, not in the driver."""
+    from suite import execute
+
+    return execute.attempt(*arguments)
+
+
+def lane(config: dict[str, Any]) -> None:
+    """Work on runs until the queue has none left; `config` holds the job and the lane's name."""
+    job: Job = config["job"]
+    name: str = config["lane"]
+    queue = ray.get_actor(job.queue)
+    with Line(name, lambda method, *arguments: ray.get(getattr(queue, method).remote(*arguments))) as line:
+        try:
+            store = Store.open(job.options.root, write=True)
+
+            def work(claim: Claim) -> Event:
+                spec = job.specs[str(claim.key)]
+                if claim.lost:
+                    return _lost(spec, claim.lost, store)
+                return job.work(spec, store, job.options, line.tell, line.should_stop, job.code)
+
+            serve(line, name, work)
+        except Exception as error:  # not a run's but this lane's; raised, Ray Train would start it again for ever
+            reason, number = str(error) or repr(error), getattr(error, "code", Exit.BUG)
+            line.tell(Event("lane", "", {"lane": name, "state": "broken", "reason": reason, "code": int(number)}))
+
+
+def _lost(spec: RunSpec, reason: str, store: Store) -> Event:
+    failure = Failure(spec.key, spec.label, "crashed", reason, "", "", socket.gethostname(), now())
+    store.fail(failure)
+    return Event("failed", spec.key, asdict(failure))
+
+
+class Obituary(UserCallback):
+    """Tells the queue why a lane's process died; Ray Train calls it in the lane's controller."""
+
+    def __init__(self, queue: str, lane: str) -> None:
+        self._queue, self._lane = queue, lane
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        """Tell of the one worker's death, in one line."""
+        error = next(iter(worker_exceptions.values()))
+        text = " ".join(str(getattr(error, "health_check_failure", error)).split())
+        detail = text.partition("Worker exit detail: ")[2] or text
+        ray.get_actor(self._queue).died.remote(self._lane, detail.partition(" Some common causes")[0][:300])

@@ -1,0 +1,113 @@
+"""What a launch takes and gives, whichever way the runs are worked on. Imports neither torch nor ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suite.errors import Exit, SuiteError
+from suite.events import Event
+
+if TYPE_CHECKING:
+    from suite.record import Failure
+    from suite.spec import RunSpec
+
+HERE = "none"  # the address that stands for this process
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchOptions:
+    """Where and with what runs are worked on; nothing here determines a result. Raises SuiteError for bad values."""
+
+    root: Path
+    data: Path
+    download: bool = True
+    address: str | None = None  # None: a Ray of our own; "auto", HOST:PORT or ray://...: a cluster; "none": no Ray
+    gpus_per_run: float | None = None  # None: one where there are any; a fraction lets runs share one
+    cpus_per_run: int = 1
+    max_concurrent: int | None = None
+    checkpoint_seconds: float = 30.0
+    sources: Mapping[str, str] = field(default_factory=dict)  # key -> where the run's settings come from
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant; make paths absolute, since workers start elsewhere."""
+        _usage(self.cpus_per_run >= 1, f"--cpus-per-run must be at least 1, not {self.cpus_per_run}")
+        _usage(
+            self.gpus_per_run is None or 0 <= self.gpus_per_run <= 1,
+            f"--gpus-per-run must lie between 0 and 1 (a run trains on one GPU), not {self.gpus_per_run}",
+        )
+        _usage(
+            self.max_concurrent is None or self.max_concurrent >= 1,
+            f"--max-concurrent must be at least 1, not {self.max_concurrent}",
+        )
+        object.__setattr__(self, "root", self.root.expanduser().absolute())
+        object.__setattr__(self, "data", self.data.expanduser().absolute())
+
+
+def _usage(condition: bool, message: str) -> None:
+    if not condition:
+        raise SuiteError(message, Exit.USAGE)
+
+
+@dataclass
+class Outcome:
+    """What became of a launch: keys of finished runs, failures by key, and whether it was stopped early."""
+
+    finished: list[str] = field(default_factory=list)
+    failed: dict[str, Failure] = field(default_factory=dict)
+    stopped: bool = False
+
+    def add(self, event: Event) -> None:
+        """Take in one event."""
+        if event.kind == "finished" and event.key not in self.finished:
+            self.finished.append(event.key)
+            self.failed.pop(event.key, None)
+        elif event.kind == "failed":
+            from suite.record import Failure
+
+            self.failed[event.key] = Failure(**event.fields)
+
+
+Observe = Callable[[Event], None]
+Launch = Callable[["Sequence[RunSpec]", LaunchOptions, Observe, Callable[[], bool]], Outcome]
+
+
+def launcher(options: LaunchOptions) -> Launch:
+    """Return the launch for the address: in this process, or on Ray, which is imported only then."""
+    if options.address == HERE:
+        from suite import local
+
+        return local.launch
+    from suite import lanes
+
+    return lanes.launch
+
+
+def lanes_that_fit(nodes: Sequence[Mapping[str, float]], cpus: int, gpus: float, memory: float) -> int:
+    """Return how many lanes of `cpus`, `gpus` and `memory` bytes the nodes' resources hold; raises SuiteError for none.
+
+    `nodes` are Ray's resources per node: CPU, GPU and memory. Lanes that share a GPU share it whole: two of 0.4 fit.
+    """
+    count = 0
+    for node in nodes:
+        fits = node.get("CPU", 0.0) // cpus
+        if gpus:
+            per_gpu = int(1 / gpus + 1e-6)
+            fits = min(fits, int(node.get("GPU", 0.0)) * per_gpu)
+        # a lane that computes fits may be short of memory all the same; one lane is always tried
+        count += int(min(fits, max(1.0, node.get("memory", memory) // memory)))
+    if count == 0:
+        most = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in ("CPU", "GPU")}
+        raise SuiteError(
+            f"a run wants {cpus} CPUs and {gpus:g} GPUs; the largest node has {most['CPU']:g} CPUs and "
+            f"{most['GPU']:g} GPUs; lower --cpus-per-run or --gpus-per-run",
+            Exit.ENVIRONMENT,
+        )
+    return count
+
+
+def origin(options: LaunchOptions, key: str, code: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a record's provenance that the launching process knows."""
+    return {**code, "preset": options.sources.get(key)}

@@ -1,0 +1,245 @@
+"""Sweeps: what is wanted, from a TOML file, an imported configuration or the command line, resolved to runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+
+import protocols
+from grace.nets import BACKBONES
+from grace.streams.protocol import Protocol
+from suite.configure import amend, build, plain, recipes
+from suite.declared import declared
+from suite.errors import SuiteError, unknown
+from suite.presets import preset
+from suite.spec import RunSpec
+
+LARGEST_SEED = 2**32 - 1  # NumPy's legacy generator takes no larger one
+MOST_SEEDS = 10_000  # beyond it a range is a slip of the finger
+
+
+def numbers(value: Any) -> Any:
+    """Return the seeds in `"0,1,2"`, `"0-4"` or a list, each once, in order; raises ValueError for other spellings."""
+    if isinstance(value, str):
+        spans = [re.fullmatch(r"\s*(\d{1,10})(?:-(\d{1,10}))?\s*", part, re.ASCII) for part in value.split(",")]
+        if not all(spans):
+            raise ValueError(f'seeds are whole numbers from 0, such as 0,1,2 or 0-4, not "{value}"')
+        ranges = [range(int(span[1]), int(span[2] or span[1]) + 1) for span in spans if span]
+        if not all(ranges):
+            raise ValueError(f'a range of seeds rises, as 0-4 does; "{value}" does not')
+        if sum(map(len, ranges)) > MOST_SEEDS:
+            raise ValueError(f'"{value}" is more than {MOST_SEEDS} seeds')
+        value = [seed for each in ranges for seed in each]
+    if isinstance(value, list) and all(type(seed) is int for seed in value):
+        wrong = [seed for seed in value if not 0 <= seed <= LARGEST_SEED]
+        if wrong:
+            raise ValueError(f"seeds lie between 0 and {LARGEST_SEED}, {wrong[0]} does not")
+        return list(dict.fromkeys(value))
+    return value
+
+
+Seeds = Annotated[list[int], BeforeValidator(numbers), Field(min_length=1)]
+Names = Annotated[list[str], Field(min_length=1)]
+
+
+class Launch(BaseModel):
+    """Where and with what to work on the runs; none of it determines a result."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    address: str | None = None  # of Ray; "none" for no Ray, left out for one of our own
+    gpus_per_run: float | None = None
+    cpus_per_run: PositiveInt = 1
+    max_concurrent: PositiveInt | None = None
+    data: str = "data"
+    download: bool = True
+
+
+class Sweep(BaseModel):
+    """Methods x protocols x class orders x seeds, with settings that go before the presets."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")] | None = None
+    methods: Names
+    protocols: Names
+    orders: Seeds = [1993]
+    seeds: Seeds = [0]
+    method: dict[str, dict[str, Any]] = {}  # per method, fields of its Config; recipes as tables
+    limit_epochs: PositiveInt | None = None  # per phase; makes smoke runs
+    protocol_files: list[str] = []  # the user's own protocols and datasets
+    launch: Launch = Launch()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One method on one protocol: its resolved settings and where they come from."""
+
+    method: str
+    protocol: Protocol
+    config: dict[str, Any]
+    source: str
+    exact: bool  # whether the preset is this protocol's own
+
+
+def sweep_of(values: Mapping[str, Any], source: str) -> Sweep:
+    """Return the sweep that plain values describe; raises SuiteError naming `source`, the key and what is allowed."""
+    try:
+        return Sweep.model_validate(dict(values))
+    except ValidationError as error:
+        raise SuiteError(f"{source}: {_first_fault(error)}") from None
+
+
+def read_sweep(path: Path) -> Sweep:
+    """Return the sweep in a TOML file; raises SuiteError when it is missing, no TOML or no sweep."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SuiteError(f"{path}: {getattr(error, 'strerror', None) or 'not a text file'}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SuiteError(f"{path}: not TOML: {error}") from None
+    sweep = sweep_of(values, str(path))
+    beside = [str((path.parent / file).resolve()) for file in sweep.protocol_files]
+    return sweep.model_copy(update={"protocol_files": beside})
+
+
+def sweep_name(sweep: Sweep) -> str:
+    """Return the sweep's own name, or one that says what it is and that the same sweep always gets."""
+    if sweep.name:
+        return sweep.name
+    content = sweep.model_dump(exclude={"name", "launch"})
+    digest = hashlib.blake2b(json.dumps(content, sort_keys=True, default=str).encode(), digest_size=3).hexdigest()
+    return f"{re.sub('[^A-Za-z0-9.+-]', '-', sweep.protocols[0])}-{digest}"
+
+
+def write_sweep(sweep: Sweep) -> str:
+    """Return the TOML text from which `read_sweep` gets the same sweep."""
+    import tomlkit
+
+    return tomlkit.dumps(sweep.model_dump(exclude_defaults=True))
+
+
+def assigned(sweep: Sweep, assignments: Iterable[str]) -> Sweep:
+    """Return the sweep with `method.NAME.FIELD=VALUE` settings put over its own."""
+    method = {name: dict(table) for name, table in sweep.method.items()}
+    for text in assignments:
+        path, equals, value = text.partition("=")
+        parts = path.strip().split(".")
+        if not equals or len(parts) not in (3, 4) or parts[0] != "method" or not all(parts):
+            raise SuiteError(f"--set {text}: settings are written method.NAME.FIELD=VALUE")
+        *outer, last = parts[1:]
+        table: dict[str, Any] = method
+        for part in outer:
+            inner = table.get(part)
+            table[part] = dict(inner) if isinstance(inner, dict) else {}
+            table = table[part]
+        table[last] = _toml_value(value.strip())
+    return sweep.model_copy(update={"method": method})
+
+
+def find_protocol(name: str) -> Protocol:
+    """Return a protocol by any of its spellings; raises SuiteError for unknown names, also of its backbone."""
+    try:
+        protocol = protocols.get(name)
+    except ValueError as error:
+        raise SuiteError(str(error)) from None
+    if protocol.backbone not in BACKBONES:
+        raise unknown("backbone", protocol.backbone, BACKBONES, see="list backbones")
+    smallest, size = BACKBONES[protocol.backbone].smallest, protocol.dataset.size
+    if size < smallest:
+        fitting = ", ".join(name for name, entry in BACKBONES.items() if entry.smallest <= size)
+        raise SuiteError(
+            f"{protocol.name}: {protocol.backbone} takes images from {smallest} pixels, {protocol.dataset.name} has "
+            f"{size}; add one of these as +net=...: {fitting}"
+        )
+    return protocol
+
+
+def load_protocols(files: Iterable[str | Path]) -> None:
+    """Register the protocols and datasets in the user's own files; raises SuiteError for what cannot be read."""
+    for file in files:
+        try:
+            protocols.load(Path(file))
+        except ValueError as error:
+            raise SuiteError(str(error)) from None
+        except OSError as error:
+            raise SuiteError(f"{file}: {error.strerror}") from None
+
+
+def resolve(sweep: Sweep) -> list[RunSpec]:
+    """Return the runs, each once: protocol by protocol, seed by seed, so that tables fill evenly."""
+    return [spec for spec, _ in chosen(sweep)]
+
+
+def chosen(sweep: Sweep) -> list[tuple[RunSpec, Choice]]:
+    """Return the runs with the choice of settings behind each; raises SuiteError for whatever does not fit."""
+    load_protocols(sweep.protocol_files)
+    methods = list(dict.fromkeys(sweep.methods))
+    for name in [*methods, *sweep.method]:
+        declared(name)
+    for name in sweep.method:
+        if name not in methods:
+            raise SuiteError(f"method.{name} has settings, but the sweep runs {', '.join(methods)} only")
+    streams = {protocol.name: protocol for protocol in map(find_protocol, sweep.protocols)}
+    runs: dict[str, tuple[RunSpec, Choice]] = {}
+    for protocol in streams.values():
+        pairs = [_choice(sweep, name, protocol) for name in methods]
+        for order, seed, choice in product(sweep.orders, sweep.seeds, pairs):
+            spec = RunSpec(
+                method=choice.method,
+                config=choice.config,
+                protocol=protocol,
+                order_seed=order,
+                train_seed=seed,
+                smoke=sweep.limit_epochs is not None,
+            )
+            runs.setdefault(spec.key, (spec, choice))
+    return list(runs.values())
+
+
+def _choice(sweep: Sweep, name: str, protocol: Protocol) -> Choice:
+    """Fold defaults, preset and the user's settings; epochs follow the protocol unless the user gave them."""
+    tuned, source, exact = preset(name, protocol)
+    own = sweep.method.get(name, {})
+    base = build(declared(name).config, tuned, f"preset of {name}")
+    config = amend(base, own, f"method.{name}")
+    timed = {}
+    for field, recipe in recipes(base).items():
+        given = own.get(field, {})
+        epochs = given.get("epochs")
+        factor = protocol.schedule if epochs is None else epochs / recipe.epochs
+        # what the user wrote stays as written; milestones not written move along with the epochs
+        timed[field] = amend(recipe.scaled(factor), given, f"method.{name}.{field}")
+        if sweep.limit_epochs is not None:
+            timed[field] = timed[field].limited(sweep.limit_epochs)
+    return Choice(name, protocol, plain(replace(config, **timed)), source, exact)
+
+
+def _toml_value(text: str) -> Any:
+    """Return `text` as TOML reads a value, or as it stands."""
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return found["value"] if list(found) == ["value"] else text
+
+
+def _first_fault(error: ValidationError) -> str:
+    """Return what is wrong in one line."""
+    fault = error.errors(include_url=False)[0]
+    place = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return str(unknown("key", place, Sweep.model_fields))
+    if fault["type"] == "missing":
+        return f"{place} is missing: name at least one of the {place}"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{place}: {message[0].lower()}{message[1:]}"
