@@ -26,6 +26,11 @@ $(stamp): requirements.lock pyproject.toml
 
 demo: $(stamp)
 	@$(py) run_suite.py run examples/demo.toml --root results/demo
+	$(py) run_suite.py table --root results/demo
+	echo
+	echo "next:  $(py) run_suite.py results --root results/demo       # every run, and with --json every figure"
+	echo "       $(py) run_suite.py plan examples/cluster.toml        # what a real sweep costs, before it runs"
+	echo "       $(py) run_suite.py --help"
 
 test: $(stamp)
 	@$(py) -m pytest

@@ -241,5 +241,7 @@ def _first_fault(error: ValidationError) -> str:
         return str(unknown("key", place, Sweep.model_fields))
     if fault["type"] == "missing":
         return f"{place} is missing: name at least one of the {place}"
+    if fault["type"] == "string_pattern_mismatch":
+        return f'{place}: use letters, digits and . _ + - only, not "{fault["input"]}"'
     message = fault["msg"].removeprefix("Value error, ")
     return f"{place}: {message[0].lower()}{message[1:]}"

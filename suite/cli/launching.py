@@ -145,7 +145,7 @@ def _concluded(settings: Settings, sweep: Sweep, found: Plan, outcome: Outcome, 
     ]
     done = len(found.runs) - len(found.left)
     left = len(found.left) - len(outcome.finished) - len(failed)
-    code = stop.code if outcome.stopped else Exit.FAILED if failed else Exit.DONE
+    code = stop.code if outcome.stopped and left else Exit.FAILED if failed else Exit.DONE
     if settings.json:
         settings.emit(
             {

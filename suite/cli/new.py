@@ -29,7 +29,7 @@ COLOUR = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # ImageNet's, the usual
 )
 @click.option("--increment", type=int, required=True, metavar="I", help="Classes of every later task.")
 @click.option("--memory", metavar="M", help="Exemplars in total, or per class as 20/class.")
-@click.option("--backbone", metavar="NAME", help="list backbones")
+@click.option("--backbone", metavar="NAME", help="A backbone (list backbones).")
 @click.option("--folder", metavar="DIR", help="Your own dataset: DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg.")
 @click.option("--parquet", metavar="DIR", help="Your own dataset: shards as the Hugging Face hub lays them out.")
 @click.option("--classes", type=click.IntRange(min=2), metavar="N", help="Classes of your own dataset.")
