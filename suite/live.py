@@ -73,7 +73,7 @@ class Tally:
     def _advance(self, run: Run, event: Event) -> None:
         fields = event.fields
         if run.work == 0:  # the first news: tasks before this one were learned before this process
-            run.behind = max(run.behind, run.total * fields["task"] / fields["tasks"])
+            run.behind = max(run.behind, run.total * fields["task"] / fields["tasks"] - fields["work"])
         self.gained += fields["work"] - run.work
         run.work = fields["work"]
         rate = {"images_per_second": run.last.get("images_per_second"), "accuracy": run.last.get("accuracy")}

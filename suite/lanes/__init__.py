@@ -117,6 +117,7 @@ class _Driver:
                 self.process.wait(LEAVING)
         end_session(self.process.pid)
         self.process.wait()
+        self.process.stdin.close()  # type: ignore[union-attr]
         shutil.rmtree(self._session, ignore_errors=True)
 
     def hear(self) -> Event | Ended | None:
