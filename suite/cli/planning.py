@@ -10,7 +10,7 @@ from rich.text import Text
 from suite.cli.listing import grid
 from suite.cli.settings import Settings
 from suite.cli.verbs import Verb
-from suite.cli.wanted import sweep_options, wanted, whole
+from suite.cli.wanted import same, sweep_options, wanted
 from suite.cli.words import count, duration, size, span
 from suite.plan import Plan, Planned, plan
 from suite.store import Store
@@ -32,7 +32,7 @@ def command(settings: Settings, /, **options: Any) -> None:
         return
     show(settings, sweep, found)
     if found.left and not settings.quiet:
-        settings.out.print(f"\nnext: {whole('run', sweep, settings)}", soft_wrap=True)
+        settings.out.print(f"\nnext: {same('run', sweep, settings, options)}", soft_wrap=True)
 
 
 def as_json(found: Plan) -> dict[str, Any]:

@@ -87,12 +87,20 @@ def alone(sweep: Sweep, spec: RunSpec, settings: Settings, *more: str) -> str:
     )  # fmt: skip
 
 
-def whole(verb: str, sweep: Sweep, settings: Settings, *more: str) -> str:
+def whole(verb: str, sweep: Sweep, settings: Settings) -> str:
     """Return the command that does something with the whole sweep."""
     return command(
         program(), verb, "-m", *sweep.methods, "-p", *sweep.protocols, "--orders", seed_list(sweep.orders), "--seeds",
-        seed_list(sweep.seeds), *_settings(sweep, sweep.methods), *_places(sweep, settings), *more
+        seed_list(sweep.seeds), *_settings(sweep, sweep.methods), *_places(sweep, settings)
     )  # fmt: skip
+
+
+def same(verb: str, sweep: Sweep, settings: Settings, options: dict[str, Any]) -> str:
+    """Return the command that does something with what `options` asked for: by its file, if that says it all."""
+    if options["file"] and not any(value for name, value in options.items() if name != "file"):
+        own = [part for path in settings.protocols for part in ("--protocols", str(path))]
+        return command(program(), verb, str(options["file"]), *own, *_root(settings))
+    return whole(verb, sweep, settings)
 
 
 def _settings(sweep: Sweep, methods: Iterable[str]) -> list[str]:
@@ -102,8 +110,11 @@ def _settings(sweep: Sweep, methods: Iterable[str]) -> list[str]:
 
 
 def _places(sweep: Sweep, settings: Settings) -> list[str]:
-    root = [] if settings.root == Settings.root else ["--root", str(settings.root)]
-    return [part for file in sweep.protocol_files for part in ("--protocols", file)] + root
+    return [part for file in sweep.protocol_files for part in ("--protocols", file)] + _root(settings)
+
+
+def _root(settings: Settings) -> list[str]:
+    return [] if settings.root == Settings.root else ["--root", str(settings.root)]
 
 
 def split(texts: Iterable[str]) -> list[str]:

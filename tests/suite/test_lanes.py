@@ -26,7 +26,7 @@ from suite.store import Store
 from tests.suite.runs_for_tests import spec, too_many_exemplars
 
 ROOT = Path(__file__).parents[2]
-EPOCHS = 60  # of each of five tasks: some seconds
+EPOCHS = 40  # of each of five tasks: some seconds
 MARK = "GRACE_SUITE_TEST"  # an environment variable, by which whatever a test started is found
 
 COMMAND = """
@@ -35,8 +35,8 @@ from pathlib import Path
 from suite.launch import LaunchOptions, launcher
 from tests.suite.runs_for_tests import spec, too_many_exemplars
 root = Path(sys.argv[1])
-options = LaunchOptions(root=root, data=root, max_concurrent=2, gpus_per_run=0, checkpoint_seconds=0.3)
-runs = [too_many_exemplars(), *(spec(seed, epochs=60) for seed in range(3))]
+options = LaunchOptions(root=root, data=root, max_concurrent=2, gpus_per_run=0, checkpoint_seconds=0.1)
+runs = [too_many_exemplars(), *(spec(seed, epochs=40) for seed in range(2))]
 def show(event):
     print(json.dumps([event.kind, event.key, event.fields]), flush=True)
 launcher(options)(runs, options, show, lambda: False)
@@ -78,7 +78,7 @@ def told(process: subprocess.Popen[str]) -> Iterator[tuple[str, str, dict[str, A
 def test_kills_change_nothing(tmp_path: Path, mark: str) -> None:
     """Kill -9 a worker in mid-run, then all of it; the same command goes on, is stopped, and goes on elsewhere."""
     root = tmp_path / "results"
-    runs = [spec(seed, epochs=EPOCHS) for seed in range(3)]
+    runs = [spec(seed, epochs=EPOCHS) for seed in range(2)]
     attempts: dict[str, int] = {}
     killed, failed = "", []
     command = [sys.executable, "-c", COMMAND, str(root)]
@@ -105,7 +105,7 @@ def test_kills_change_nothing(tmp_path: Path, mark: str) -> None:
     assert any(Store.open(root).work(killed).glob("*.pt"))
 
     events: list[Event] = []
-    options = LaunchOptions(root=root, data=tmp_path, max_concurrent=2, gpus_per_run=0, checkpoint_seconds=0.3)
+    options = LaunchOptions(root=root, data=tmp_path, max_concurrent=2, gpus_per_run=0, checkpoint_seconds=0.1)
     endless = spec(3, epochs=100_000)
     outcome = lanes.launch(
         [endless, *runs],
