@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import lru_cache
@@ -22,19 +20,19 @@ from grace.run import run_stream
 from grace.streams.catalogue import DatasetSpec
 from grace.streams.datasets import fingerprint, load
 from grace.streams.samples import Dataset
-from grace.training.trainer import NonFiniteLoss, Observer, Progress, Stopped
+from grace.training.trainer import Observer, Progress, Stopped
 from suite.configure import build
+from suite.diagnosis import failure_of
 from suite.errors import Exit, SuiteError
 from suite.events import Event
 from suite.launch import LaunchOptions, Observe, origin
 from suite.provenance import environment, now, processor
-from suite.record import Failure, RunRecord
+from suite.record import RunRecord
 from suite.spec import RunSpec
 from suite.store import Store
 
 EVERY = 1.0  # seconds between progress events of a run
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # a disk on which no run can go on
-NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")  # what torch says without a class for it
 
 
 def execute(
@@ -182,8 +180,8 @@ def _worked(
     except Stopped:
         return Event("stopped", spec.key)
     except Exception as error:
-        ours = isinstance(error, SuiteError) and error.code == Exit.ENVIRONMENT
-        if ours or (isinstance(error, OSError) and error.errno in FULL):
+        everywhere = isinstance(error, SuiteError) and error.code == Exit.ENVIRONMENT
+        if everywhere or (isinstance(error, OSError) and error.errno in FULL):
             raise
         failure = failure_of(spec, error)
         store.fail(failure)
@@ -217,37 +215,3 @@ class _Teller:
                           "images_per_second": progress.images_per_second, "work": self._work}  # fmt: skip
                 self._observe(Event("progress", self._key, plain))
         return self._should_stop()
-
-
-def failure_of(spec: RunSpec, error: BaseException) -> Failure:
-    """Return the failure that an exception stands for: what kind, in one line, and where in our code."""
-    frames = traceback.extract_tb(error.__traceback__)
-    packages = tuple(str(Path(__file__).parents[1] / name) + os.sep for name in ("grace", "suite", "protocols"))
-    frame = next((frame for frame in reversed(frames) if frame.filename.startswith(packages)), None)
-    frame = frame or (frames[-1] if frames else None)
-    lines = str(error).strip().splitlines()
-    text = lines[0] if lines else ""
-    reason = (
-        text
-        if isinstance(error, DataError | NonFiniteLoss | SuiteError)
-        else f"{type(error).__name__}: {text}".rstrip(": ")
-    )
-    return Failure(
-        key=spec.key,
-        label=spec.label,
-        kind=_kind(error),
-        reason=reason,
-        where=f"{frame.filename}:{frame.lineno} in {frame.name}" if frame else "",
-        traceback="".join(traceback.format_exception(error)),
-        host=socket.gethostname(),
-        time=now(),
-    )
-
-
-def _kind(error: BaseException) -> Any:
-    if isinstance(error, NonFiniteLoss):
-        return "non-finite"
-    if isinstance(error, DataError):
-        return "data"
-    no_memory = isinstance(error, RuntimeError) and any(words in str(error).lower() for words in NO_MEMORY)
-    return "oom" if isinstance(error, MemoryError | torch.OutOfMemoryError) or no_memory else "error"

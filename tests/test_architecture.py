@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "grace.run": {"torch", "grace.streams", "grace.training", "grace.learner", "grace.footprint"},
     "protocols": {"grace.streams", "grace.checks"},
     "suite": {"numpy", "click", "pydantic", "pydantic_core", "tomlkit", "filelock", "grace", "protocols"},
+    "suite.diagnosis": {"torch", "grace", "protocols", "suite"},
     "suite.execute": {"numpy", "torch", "grace", "protocols", "suite"},
     "suite.lanes": {"ray", "suite"},
     "suite.record": {"numpy", "pyarrow", "grace", "suite"},

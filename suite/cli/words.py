@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,8 +16,14 @@ UNITS = {"G": 10**9, "M": MILLION}
 
 def program() -> str:
     """Return how the user called this, for commands to type next."""
-    name = os.path.basename(sys.argv[0])
-    return f"python {name}" if name == "run_suite.py" else "grace-suite"
+    if os.path.basename(sys.argv[0]) != "run_suite.py":
+        return "grace-suite"
+    python = sys.executable
+    if shutil.which("python") == python:
+        python = "python"
+    elif python.startswith(os.getcwd() + os.sep):
+        python = os.path.relpath(python)
+    return f"{python} {os.path.relpath(sys.argv[0])}"
 
 
 def count(number: int, noun: str) -> str:

@@ -18,7 +18,8 @@ from grace.training.trainer import NonFiniteLoss, Stopped
 from suite import execute as module
 from suite.errors import Exit, SuiteError
 from suite.events import Event
-from suite.execute import attempt, device_for, exact, failure_of
+from suite.diagnosis import failure_of
+from suite.execute import attempt, device_for, exact
 from suite.launch import LaunchOptions
 from suite.provenance import code, environment
 from suite.store import Store
