@@ -16,9 +16,9 @@ import torch
 from grace.checks import DataError
 from grace.training.trainer import NonFiniteLoss, Stopped
 from suite import execute as module
+from suite.diagnosis import failure_of
 from suite.errors import Exit, SuiteError
 from suite.events import Event
-from suite.diagnosis import failure_of
 from suite.execute import attempt, device_for, exact
 from suite.launch import LaunchOptions
 from suite.provenance import code, environment
