@@ -131,10 +131,11 @@ class Queue:
             self._waiting.remove(key)
         self._elsewhere.pop(key, None)
 
-    def died(self, lane: str, reason: str) -> None:
-        """Take in why a lane's process died, as far as anyone knows."""
+    def died(self, lane: str, reason: str) -> bool:
+        """Take in why a lane's process died, as far as anyone knows; return whether it had a run to go on with."""
         if lane in self._claims:
             self._reasons[self._claims[lane]] = reason
+        return lane in self._claims
 
     def stop(self) -> None:
         """Offer nothing more, and tell every lane that reports to stop at its next safe point."""

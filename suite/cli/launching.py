@@ -88,7 +88,7 @@ class Stop:
     """Whether to stop. The first Ctrl-C asks for it at the next safe point, the second stops at once."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.say: Callable[[str], None] = settings.note
         self.received: int | None = None  # the signal
 
     def __call__(self) -> bool:
@@ -114,7 +114,7 @@ class Stop:
         if self.received is not None:
             raise KeyboardInterrupt
         self.received = number
-        self.settings.err.print("stopping: runs save at their next safe point (Ctrl-C again: at once)", style="yellow")
+        self.say("stopping: runs save at their next safe point (Ctrl-C again: at once)")
 
 
 def _worked(settings: Settings, left: list[Planned], options: LaunchOptions, stop: Stop) -> Outcome:
@@ -123,6 +123,7 @@ def _worked(settings: Settings, left: list[Planned], options: LaunchOptions, sto
 
     specs = [run.spec for run in left]
     with stop.listening(), Live(specs, settings.err, quiet=settings.quiet or settings.json) as view:
+        stop.say = view.say  # the view holds the screen
         return launcher(options)(specs, options, view.observe, stop)
 
 

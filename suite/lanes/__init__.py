@@ -74,7 +74,7 @@ def launch(
                 if should_stop():
                     driver.stop()
         except KeyboardInterrupt:
-            end_session(driver.process.pid)
+            driver.kill()
             last = Ended(stopped=True)
         if last.error:
             raise SuiteError(last.error, Exit(last.code))
@@ -88,6 +88,7 @@ class _Driver:
     def __init__(self, specs: Sequence[RunSpec], options: LaunchOptions, folder: Path) -> None:
         self._address, self._log = options.address, folder / "driver.log"
         self._session = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp"))  # sockets: be short
+        (folder / "session").symlink_to(self._session)  # so that it is found should this process be killed
         self._inbox: SimpleQueue[Event | Ended] = SimpleQueue()
         self._deadline: float | None = time.monotonic() + PATIENCE
         with (folder / "job").open("wb") as file:
@@ -115,10 +116,15 @@ class _Driver:
         with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
             if exception[0] is None:
                 self.process.wait(LEAVING)
-        end_session(self.process.pid)
+        self.kill()
         self.process.wait()
         self.process.stdin.close()  # type: ignore[union-attr]
         shutil.rmtree(self._session, ignore_errors=True)
+
+    def kill(self) -> None:
+        """End the process, if it has not ended, and what is left of what it started."""
+        end_session(self.process.pid)
+        self.process.kill()
 
     def hear(self) -> Event | Ended | None:
         """Return the next thing that the driver says, None when it says nothing for a moment."""
@@ -209,6 +215,7 @@ def _folder(parent: Path) -> Iterator[Path]:
     for other in parent.iterdir():
         with suppress(OSError), (other / "lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(os.path.realpath(other / "session"), ignore_errors=True)
             shutil.rmtree(other, ignore_errors=True)
     own = parent / uuid.uuid4().hex[:8]
     own.mkdir()

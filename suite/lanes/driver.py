@@ -19,13 +19,13 @@ from typing import Any
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from suite.errors import Exit, SuiteError
 from suite.events import Event
 from suite.lanes import POLL, Ended, end_session
-from suite.lanes.lane import Job, Obituary, attempt, lane
+from suite.lanes.lane import Job, Obituary, attempt, cause, lane
 from suite.launch import LaunchOptions, Observe, lanes_that_fit
 from suite.queue import Queue, State
 
@@ -117,8 +117,7 @@ def probe(nodes: Sequence[Mapping[str, Any]], folder: Path) -> None:
         try:
             seen = ray.get(answer, timeout=IMPORTING)
         except Exception as error:
-            reason = str(error).strip().rpartition("\n")[2] or type(error).__name__
-            raise SuiteError(f"node {name} cannot run the suite: {reason}", Exit.ENVIRONMENT) from error
+            raise SuiteError(f"node {name} cannot run the suite: {cause(error)}", Exit.ENVIRONMENT) from error
         if not seen:
             root = folder.parents[1]
             raise SuiteError(
@@ -173,6 +172,7 @@ def _fit(job: Job, name: str, folder: Path, queue: Any, over: threading.Event) -
             TorchTrainer(
                 lane,
                 train_loop_config={"job": job, "lane": name},
+                torch_config=TorchConfig(backend="gloo"),  # a lane of one needs no NCCL
                 scaling_config=ScalingConfig(
                     num_workers=1, use_gpu=bool(options.gpus_per_run), resources_per_worker=resources
                 ),
@@ -187,6 +187,10 @@ def _fit(job: Job, name: str, folder: Path, queue: Any, over: threading.Event) -
         except Exception as error:
             if over.is_set():
                 return
-            reason = str(error).strip().partition("\n")[0]
-            queue.died.remote(name, reason)
-            queue.report.remote(name, "", [Event("lane", "", {"lane": name, "state": "lost", "reason": reason})])
+            reason = cause(error)
+            lost: dict[str, Any] = {"lane": name, "state": "lost", "reason": reason}
+            if not ray.get(queue.died.remote(name, reason)):  # it cannot even start: so it would be the next time
+                lost |= {"state": "broken", "code": int(Exit.ENVIRONMENT)}
+            queue.report.remote(name, "", [Event("lane", "", lost)])
+            if lost["state"] == "broken":
+                return

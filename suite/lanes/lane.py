@@ -76,6 +76,12 @@ class Obituary(UserCallback):
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Tell of the one worker's death, in one line."""
         error = next(iter(worker_exceptions.values()))
-        text = " ".join(str(getattr(error, "health_check_failure", error)).split())
-        detail = text.partition("Worker exit detail: ")[2] or text
-        ray.get_actor(self._queue).died.remote(self._lane, detail.partition(" Some common causes")[0][:300])
+        reason = cause(getattr(error, "health_check_failure", error))
+        ray.get_actor(self._queue).died.remote(self._lane, reason)
+
+
+def cause(error: BaseException) -> str:
+    """Return what Ray knows of why a process died, or the last line of another error: at most 300 characters."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    detail = " ".join(lines).partition("Worker exit detail: ")[2] or lines[-1]
+    return detail.partition(" Some common causes")[0].strip()[:300]

@@ -241,16 +241,32 @@ def test_a_lane_that_cannot_work_says_why_and_ends(lane: Any, tmp_path: Path) ->
 
 
 def test_what_killed_processes_left_is_removed_but_not_what_others_use(tmp_path: Path) -> None:
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "lock").touch()
-    with lanes._folder(tmp_path) as one:
-        assert not (tmp_path / "old").exists()
-        with lanes._folder(tmp_path) as two:
+    root, session = tmp_path / "ray", tmp_path / "ray-abc"
+    (root / "old").mkdir(parents=True)
+    session.mkdir()
+    (root / "old" / "lock").touch()
+    (root / "old" / "session").symlink_to(session)
+    with lanes._folder(root) as one:
+        assert not (root / "old").exists()
+        assert not session.exists()
+        with lanes._folder(root) as two:
             assert one.is_dir()
             assert two.is_dir()
         assert not two.exists()
         assert one.is_dir()
-    assert not tmp_path.exists()
-    with pytest.raises(ValueError, match="kept"), lanes._folder(tmp_path) as kept:
+    assert not root.exists()
+    with pytest.raises(ValueError, match="kept"), lanes._folder(root) as kept:
         raise ValueError("kept")
     assert kept.is_dir()
+
+
+def test_the_cause_of_a_death_in_a_few_words() -> None:
+    from suite.lanes.lane import cause
+
+    died = "The actor died.\n\tpid: 7\nWorker exit type: SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits."
+    assert cause(RuntimeError(f"{died} Some common causes include: (1) ...")) == "Worker unexpectedly exits."
+    assert (
+        cause(RuntimeError("controller error:\n  File x\nRuntimeError: no such device\n"))
+        == "RuntimeError: no such device"
+    )
+    assert cause(TimeoutError()) == "TimeoutError"
