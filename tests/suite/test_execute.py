@@ -244,6 +244,8 @@ def test_runs_are_exact() -> None:
     assert torch.are_deterministic_algorithms_enabled()
     assert torch.get_num_threads() == 1
     assert not torch.backends.cudnn.benchmark
+    assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+    assert torch.backends.cuda.matmul.fp32_precision == "ieee"
     with pytest.raises(ValueError, match="fp32"):
         exact(1, torch.device("cpu"), "fp8")
 
