@@ -96,7 +96,8 @@ def exact(threads: int, device: torch.device, precision: str) -> None:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # not TF32, torch's default, which is another precision
+    # not TF32, torch's default for convolutions, which is another precision
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = "ieee"
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
