@@ -14,21 +14,21 @@ ESCAPED = str.maketrans({
 
 
 def render(table: Table) -> str:
-    """Return a floating table; the document needs the packages booktabs and multirow."""
+    """Return a floating table; the document needs the package booktabs."""
     per, count = 1 + len(table.columns), len(table.headings)
     width = 2 + per * count
     heads = [rf"\multicolumn{{{per}}}{{c}}{{{escape(heading.protocol)}}}" for heading in table.headings]
     rules = [rf"\cmidrule(lr){{{3 + i * per}-{2 + (i + 1) * per}}}" for i in range(count)]
     titles = ["$n$", *(escape(column.title) for column in table.columns)] * count
     lines = [
-        r"% \usepackage{booktabs,multirow}",
+        r"% \usepackage{booktabs}",
         r"\begin{table*}[t]",
         r"\centering",
         r"\begin{tabular}{ll" + "r" * (per * count) + "}",
         r"\toprule",
-        " & ".join([r"\multirow{2}{*}{Method}", r"\multirow{2}{*}{Reference}", *heads]) + r" \\",
+        " & ".join(["", "", *heads]).strip() + r" \\",
         "".join(rules),
-        " & ".join(["", "", *titles]).strip() + r" \\",
+        " & ".join(["Method", "Reference", *titles]) + r" \\",
     ]
     for block in table.blocks:
         lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\textit{{{escape(block.title)}}}}} \\"]

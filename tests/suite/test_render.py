@@ -216,7 +216,7 @@ def test_the_check_finds_faults(table: Table) -> None:
 def test_latex_compiles(nasty: Table, table: Table, tmp_path: Path) -> None:
     body = latex.render(table) + latex.render(nasty)
     (tmp_path / "t.tex").write_text(
-        f"\\documentclass{{article}}\\usepackage{{booktabs,multirow}}\\begin{{document}}{body}\\end{{document}}"
+        f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}{body}\\end{{document}}"
     )
     tool = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error"] if shutil.which("pdflatex") else ["tectonic"]
     subprocess.run([*tool, "t.tex"], cwd=tmp_path, check=True, capture_output=True)
