@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
-from typing import TypeVar
 
 from torch import Tensor, nn
-
-M = TypeVar("M", bound=nn.Module)
 
 
 def freeze(module: nn.Module) -> None:
     """Put a module to rest: eval mode (running statistics stand still) and no gradients."""
     module.eval().requires_grad_(False)
-
-
-def frozen_copy(module: M) -> M:
-    """Return a copy at rest that shares no storage with `module`: a teacher."""
-    twin = copy.deepcopy(module)
-    freeze(twin)
-    return twin
 
 
 class Backbone(nn.Module):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grace.nets import BACKBONES, backbone_factory
-from grace.nets.backbone import Backbone, freeze, frozen_copy
+from grace.nets.backbone import Backbone, freeze
 from grace.nets.resnet import Residual
 from grace.nets.resnet_cifar import Subsample
 
@@ -344,26 +344,6 @@ def test_freeze_puts_every_part_to_rest() -> None:
     before = {name: value.clone() for name, value in net.state_dict().items()}
     assert not net.features(images(2, 8)).requires_grad
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
-
-
-def test_a_frozen_copy_shares_nothing_and_leaves_the_original_as_it_was() -> None:
-    net = seeded("resnet8")
-    net(images(2, 8))  # running statistics that are not the initial ones
-    twin = frozen_copy(net)
-    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), twin.state_dict().values(), strict=True))
-    assert not any(p.requires_grad for p in twin.parameters())
-    assert not any(m.training for m in twin.modules())
-    assert all(p.requires_grad for p in net.parameters())
-    assert all(m.training for m in net.modules())
-    with torch.no_grad():
-        for tensor in [*net.parameters(), *net.buffers()]:
-            tensor.add_(1)
-    assert not any(
-        torch.equal(a, b) for a, b in zip(net.state_dict().values(), twin.state_dict().values(), strict=True)
-    )
-
-
-# --- CUDA
 
 
 @pytest.mark.gpu
