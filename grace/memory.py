@@ -48,19 +48,19 @@ def herd(features: Tensor, count: int) -> Tensor:
     """Return int64 [min(count, n)]: rows of `features` [n, D], best first, whose running mean tracks the class mean.
 
     Greedy: pick k minimises || mu - (phi(x) + sum of picked phi) / k || over the rows left, the first on ties
-    (iCaRL, alg. 4), with phi normalised to unit length and mu their plain mean.
+    (iCaRL, alg. 4), with phi normalised to unit length and mu their plain mean. The same rows minimise
+    |phi(x)|^2 + 2 phi(x) . (sum - k mu), one product of a matrix and a vector per pick.
     """
     phi = normalised(features)
     mean, total = phi.mean(0), torch.zeros_like(phi[0])
-    free = torch.ones(len(phi), dtype=torch.bool, device=phi.device)
+    gap = phi.square().sum(1)  # infinite once picked
     chosen = []
     for k in range(1, min(count, len(phi)) + 1):
-        gap = (mean - (total + phi) / k).norm(dim=1).masked_fill(~free, torch.inf)
-        best = gap.argmin()
+        best = torch.addmv(gap, phi, total - k * mean, alpha=2).argmin(0, keepdim=True)
         chosen.append(best)
-        free[best] = False
-        total = total + phi[best]
-    return torch.stack(chosen).cpu() if chosen else torch.empty(0, dtype=torch.long)
+        gap.index_fill_(0, best, torch.inf)
+        total = total + phi.index_select(0, best)[0]
+    return torch.cat(chosen).cpu() if chosen else torch.empty(0, dtype=torch.long)
 
 
 def class_means(features: Tensor, labels: Tensor, classes: int) -> Tensor:

@@ -12,12 +12,16 @@ from torch import Tensor
 
 from grace.footprint import Footprint, footprint
 from grace.learner import Learner, Readouts
+from grace.nets.arithmetic import computing
 from grace.streams.protocol import Protocol
 from grace.streams.samples import Dataset, Task
 from grace.streams.stream import tasks
 from grace.training import checkpoint
+from grace.training.engine import Engine
+from grace.training.steps import arithmetic
 from grace.training.trainer import EVALUATION_BATCH, Observer, Progress, Stopped, Trainer
 
+FAST = Engine()
 TOP = 5  # predictions kept per test image
 
 
@@ -52,62 +56,74 @@ def run_stream(
     folder: Path | None = None,
     device: torch.device | None = None,
     observe: Observer = lambda progress: False,
-    checkpoint_seconds: float = 30.0,
+    checkpoint_seconds: float = 60.0,
+    engine: Engine = FAST,
 ) -> list[TaskRecord]:
     """Learn every task of the stream, going on from whatever `folder` holds; return a record per task.
 
     `observe` is told after every epoch and task; when it returns True the state is saved and Stopped is raised.
+    `engine` says in which precision and by which way backbones compute.
     """
     device = device or torch.device("cpu")
     path = None if folder is None else folder / "stream.pt"
     saved = None if path is None else checkpoint.load(path)
     records = [] if saved is None else [_record(plain) for plain in saved["records"]]
-    if saved is not None:
-        learner.load_state_dict(saved["learner"])
-        _tidy(folder, len(records))  # a kill may have come between a save and its tidying
     count = len(protocol.increments)
-    for task in tasks(protocol, train, test, start=len(records), cumulative=learner.cumulative):
-        trainer = Trainer(
-            task,
-            seed=seed,
-            device=device,
-            folder=folder,
-            tasks=count,
-            observe=observe,
-            checkpoint_seconds=checkpoint_seconds,
-        )
-        times = [time.monotonic()]
-        learner.learn(task, trainer)
-        times.append(time.monotonic())
-        learner.remember(task, trainer)
-        times.append(time.monotonic())
-        predictions = evaluate(learner.readouts(task, trainer), task, trainer)
-        times.append(time.monotonic())
-        # the training time of an interrupted phase is in its log, so a resumed task counts all of it
-        trained = sum(phase["seconds"] for phase in trainer.phases)
-        seconds = {
-            "learn": max(times[1] - times[0], trained),
-            "remember": times[2] - times[1],
-            "evaluate": times[3] - times[2],
-        }
-        record = TaskRecord(
-            task.index,
-            task.known,
-            task.seen,
-            task.test.y.to(torch.int16),
-            predictions,
-            footprint(learner, train.bytes_per_image),
-            trainer.notes,
-            trainer.phases,
-            seconds,
-        )
-        records.append(record)
-        if path is not None and folder is not None:
-            checkpoint.save(path, {"learner": learner.state_dict(), "records": [_plain(r) for r in records]})
-            _tidy(folder, len(records))
-        if observe(Progress(task.index, count, "evaluate", 0, 1, accuracy=record.accuracy)):
-            raise Stopped
+    with computing(arithmetic(engine, device)):
+        if saved is not None:
+            learner.load_state_dict(saved["learner"])
+            _tidy(folder, len(records))  # a kill may have come between a save and its tidying
+        for task in tasks(protocol, train, test, start=len(records), cumulative=learner.cumulative):
+            trainer = Trainer(
+                task,
+                seed=seed,
+                device=device,
+                folder=folder,
+                tasks=count,
+                observe=observe,
+                checkpoint_seconds=checkpoint_seconds,
+                engine=engine,
+            )
+            record = _learned(learner, task, trainer)
+            records.append(record)
+            if path is not None and folder is not None:
+                checkpoint.save(path, {"learner": learner.state_dict(), "records": [_plain(r) for r in records]})
+                _tidy(folder, len(records))
+            if observe(Progress(task.index, count, "evaluate", 0, 1, accuracy=record.accuracy)):
+                raise Stopped
     return records
+
+
+def _learned(learner: Learner, task: Task, trainer: Trainer) -> TaskRecord:
+    """Learn one task, and return what it left behind once every checkpoint of it is written."""
+    times = [time.monotonic()]
+    try:
+        learner.learn(task, trainer)
+    finally:
+        trainer.close()
+    times.append(time.monotonic())
+    learner.remember(task, trainer)
+    times.append(time.monotonic())
+    predictions = evaluate(learner.readouts(task, trainer), task, trainer)
+    times.append(time.monotonic())
+    # the training time of an interrupted phase is in its log, so a resumed task counts all of it
+    trained = sum(phase["seconds"] for phase in trainer.phases)
+    seconds = {
+        "learn": max(times[1] - times[0], trained),
+        "remember": times[2] - times[1],
+        "evaluate": times[3] - times[2],
+    }
+    return TaskRecord(
+        task.index,
+        task.known,
+        task.seen,
+        task.test.y.to(torch.int16),
+        predictions,
+        footprint(learner, task.train.source.bytes_per_image),
+        trainer.notes,
+        trainer.phases,
+        seconds,
+    )
 
 
 @torch.no_grad()
@@ -117,8 +133,8 @@ def evaluate(readouts: Readouts, task: Task, trainer: Trainer) -> dict[str, Tens
     for x in task.test.source.stream(task.test.rows, EVALUATION_BATCH, "test", 0):
         for name, scores in readouts(x.to(trainer.device)).items():
             best = scores.topk(min(TOP, task.seen), dim=1).indices
-            found.setdefault(name, []).append(best.to(torch.int16).cpu())
-    return {name: torch.cat(pieces) for name, pieces in found.items()}
+            found.setdefault(name, []).append(best.to(torch.int16))
+    return {name: torch.cat(pieces).cpu() for name, pieces in found.items()}
 
 
 def _tidy(folder: Path | None, done: int) -> None:

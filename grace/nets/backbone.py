@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor, nn
+
+from grace.nets import arithmetic
 
 
 def freeze(module: nn.Module) -> None:
@@ -32,6 +35,10 @@ class Backbone(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the map after each stage, [B, C, H, W] each, of images x [B, 3, H, W]."""
+        return arithmetic.maps(self, x)
+
+    def stagewise(self, x: Tensor) -> list[Tensor]:
+        """Compute `forward`, stage after stage; the architecture as it is written."""
         x = self.stem(x)
         maps = []
         for stage in self.stages:
@@ -41,12 +48,13 @@ class Backbone(nn.Module):
 
     @staticmethod
     def pool(last: Tensor) -> Tensor:
-        """Return features [B, width], the mean over H and W of the last map [B, width, H, W].
+        """Return features [B, width], not in bfloat16: the mean over H and W of the last map [B, width, H, W].
 
         For 32x32 images in a CIFAR ResNet this is its average pool of window 8. Unlike adaptive pooling, a mean has a
         deterministic gradient on CUDA.
         """
-        return last.mean(dim=(2, 3))
+        exact = last.float() if last.dtype is torch.bfloat16 else last
+        return exact.mean(dim=(2, 3))
 
     def features(self, x: Tensor) -> Tensor:
         """Return pooled features [B, width] of images x [B, 3, H, W]."""

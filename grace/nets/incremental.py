@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from grace.nets.arithmetic import current
 from grace.nets.backbone import Backbone, freeze
 from grace.nets.heads import LinearHead
 
@@ -56,6 +57,8 @@ class IncrementalNet(nn.Module):
         if like is not None:
             branch.load_state_dict(like.state_dict())
         branch.to(self.device)
+        if current().channels_last:
+            branch.to(memory_format=torch.channels_last)
         freeze(branch)
         self.branches.append(branch)
         return branch

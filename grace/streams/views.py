@@ -50,12 +50,19 @@ def draws(seed: int, rows: Tensor, count: int) -> Tensor:
     return _shifted(_mix(state[:, None] + columns), 11).double() * 2.0**-53
 
 
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Return `values` on the device; a GPU is not waited for, as it would be for memory that is not pinned."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
+
+
 def augment(x: Tensor, rows: Tensor, seed: int, augmentation: Augmentation) -> Tensor:
     """Return the training view of x uint8 [B, C, H, W], still uint8; transforms in the field's order.
 
     Crop, flip, brightness, AutoAugment, cutout. A random resized crop happens where an image is decoded (`fit`).
     """
-    u = draws(seed, rows.to(x.device), COUNT)
+    u = draws(seed, sent(rows, x.device), COUNT)
     mirrored = u[:, FLIP] < 0.5 if augmentation.flip else torch.zeros_like(u[:, FLIP], dtype=torch.bool)
     if augmentation.crop == "pad" and augmentation.padding:
         offsets = (u[:, [TOP, LEFT]] * (2 * augmentation.padding + 1)).long()
@@ -67,7 +74,7 @@ def augment(x: Tensor, rows: Tensor, seed: int, augmentation: Augmentation) -> T
     if augmentation.autoaugment and augmentation.crop == "resized":
         x = imagenet_policy(x, [derive(seed, "policy", row) for row in rows.tolist()])
     elif augmentation.autoaugment:
-        x = cifar_policy(x, u[:, POLICY : POLICY + POLICY_DRAWS])
+        x = cifar_policy(x, draws(seed, rows.cpu(), COUNT)[:, POLICY : POLICY + POLICY_DRAWS])  # grouped on the CPU
     if augmentation.cutout:
         height, width = x.shape[-2:]
         x = cut_out(x, (u[:, HOLE_Y] * height).long(), (u[:, HOLE_X] * width).long(), augmentation.cutout)

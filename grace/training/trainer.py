@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from grace.nets.backbone import freeze
+from grace.nets.arithmetic import laid_out
 from grace.seeds import derive
 from grace.streams.samples import Batch, Samples, Task, View
-from grace.training import checkpoint
-from grace.training.phase import Phase, Recipe, Trainable
+from grace.training import checkpoint, trainables
+from grace.training.engine import Engine
+from grace.training.phase import Phase, Recipe
+from grace.training.steps import Steps
 
 EVALUATION_BATCH = 512  # images; results do not depend on it beyond rounding
 
@@ -53,8 +55,14 @@ def learning_rate(recipe: Recipe, epoch: int) -> float:
     return 0.5 * recipe.lr * (1 + math.cos(math.pi * epoch / recipe.epochs))
 
 
+PLAIN = Engine(way="plain")
+
+
 class Trainer:
-    """Fits the phases of one task. On resume `learn` is replayed: finished phases are loaded instead of trained."""
+    """Fits the phases of one task. On resume `learn` is replayed: finished phases are loaded instead of trained.
+
+    Backbones compute as `grace.nets.arithmetic` is set to around the calls; within phases `engine` decides.
+    """
 
     def __init__(
         self,
@@ -65,13 +73,15 @@ class Trainer:
         folder: Path | None = None,
         tasks: int = 1,
         observe: Observer = lambda progress: False,
-        checkpoint_seconds: float = 30.0,
+        checkpoint_seconds: float = 60.0,
+        engine: Engine = PLAIN,
     ) -> None:
-        self.task, self.device = task, device
+        self.task, self.device, self.engine = task, device, engine
         self.phases: list[dict[str, Any]] = []  # what each phase was and cost, for the record
         self.notes: dict[str, Any] = {}  # the method's own trace of this task
         self._seed, self._folder, self._tasks = seed, folder, tasks
         self._observe, self._every = observe, checkpoint_seconds
+        self._writer = checkpoint.Writer()
         torch.manual_seed(self.seed("start"))
 
     def seed(self, *address: object) -> int:
@@ -81,6 +91,10 @@ class Trainer:
     def generator(self, purpose: str) -> torch.Generator:
         """Return a CPU generator for a method's own draws, addressed by task and purpose."""
         return torch.Generator().manual_seed(self.seed("generator", purpose))
+
+    def close(self) -> None:
+        """Wait until every checkpoint is written; raises what went wrong in that."""
+        self._writer.close()
 
     def note(self, **values: Any) -> None:
         """Keep plain values (numbers, strings, lists) in this task's record."""
@@ -97,34 +111,28 @@ class Trainer:
         """Optimise what `phase.trains` lists and put it back to rest; raises NonFiniteLoss and Stopped."""
         if any(done["name"] == phase.name for done in self.phases):
             raise ValueError(f"phase names are addresses, unique within a task: {phase.name}")
-        for item in phase.trains:
-            _place(item, self.device)
-        params = _thaw(phase.trains)
-        recipe = phase.recipe
-        optimiser = torch.optim.SGD(params, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)
+        trainables.place(phase.trains, self.device)
+        params = trainables.thaw(phase.trains)
+        recipe, fused = phase.recipe, self.engine.way != "plain"
+        optimiser = torch.optim.SGD(
+            params, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=fused or None
+        )
         first, log = self._resume(phase, optimiser)
         log["parameters"] = sum(p.numel() for p in params)
         self.phases.append(log)
+        steps = Steps(phase, optimiser, params, self.engine)
         saved_at = time.monotonic()
         for epoch in range(first, recipe.epochs):
             started = time.monotonic()
-            losses = self._epoch(phase, optimiser, epoch)
+            losses = self._epoch(phase, optimiser, steps, epoch)
             seconds = time.monotonic() - started
             log["seconds"] += seconds
             log["images"] += len(phase.data)
+            log["way"] = steps.way
             for term, value in losses.items():
                 log["losses"].setdefault(term, []).append(value)
-            stop = self._observe(
-                Progress(
-                    self.task.index,
-                    self._tasks,
-                    phase.name,
-                    epoch,
-                    recipe.epochs,
-                    losses,
-                    len(phase.data) / max(seconds, 1e-9),
-                )
-            )
+            rate = len(phase.data) / max(seconds, 1e-9)
+            stop = self._observe(Progress(self.task.index, self._tasks, phase.name, epoch, recipe.epochs, losses, rate))
             if stop or epoch == recipe.epochs - 1 or time.monotonic() - saved_at >= self._every:
                 self._save(phase, optimiser, epoch, log)
                 saved_at = time.monotonic()
@@ -132,26 +140,17 @@ class Trainer:
                 raise Stopped
         if self.device.type == "cuda":
             log["peak_bytes"] = max(log["peak_bytes"], torch.cuda.max_memory_allocated(self.device))
-        _rest(phase.trains)
+        trainables.rest(phase.trains)
         torch.manual_seed(self.seed(phase.name, "end"))
 
-    def _epoch(self, phase: Phase, optimiser: torch.optim.SGD, epoch: int) -> dict[str, float]:
+    def _epoch(self, phase: Phase, optimiser: torch.optim.SGD, steps: Steps, epoch: int) -> dict[str, float]:
         """Run one epoch and return the mean of each loss term per image; the sums stay on the device until its end."""
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(phase.recipe, epoch)
         torch.manual_seed(self.seed(phase.name, epoch, "model"))
-        sums: dict[str, Tensor] = {}
         for batch in self._batches(phase.data, phase.recipe.batch_size, phase.name, epoch):
-            optimiser.zero_grad()
-            terms = phase.loss(batch)
-            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-            if phase.after_backward:
-                phase.after_backward()
-            optimiser.step()
-            for name, value in terms.items():
-                weighed = value.detach().double() * len(batch.y)
-                sums[name] = sums[name] + weighed if name in sums else weighed
-        losses = {name: float(total) / max(len(phase.data), 1) for name, total in sums.items()}
+            steps(batch)
+        losses = {name: total / max(len(phase.data), 1) for name, total in steps.sums().items()}
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
         if bad:
             raise NonFiniteLoss(f"task {self.task.index}, phase {phase.name}, epoch {epoch}: {', '.join(bad)}")
@@ -169,7 +168,7 @@ class Trainer:
             if len(piece):
                 stream = samples.source.stream(piece, step, "train", self.seed(*address, "view"))
                 for x, targets in zip(stream, torch.split(y, step), strict=True):
-                    yield Batch(x.to(self.device), targets)
+                    yield Batch(laid_out(x.to(self.device)), targets)
 
     def _path(self, phase: Phase) -> Path | None:
         return None if self._folder is None else self._folder / f"task{self.task.index:03d}-{phase.name}.pt"
@@ -177,8 +176,8 @@ class Trainer:
     def _save(self, phase: Phase, optimiser: torch.optim.SGD, epoch: int, log: dict[str, Any]) -> None:
         path = self._path(phase)
         if path is not None:
-            state = {"epoch": epoch, "weights": _weights(phase.trains), "optimiser": optimiser.state_dict(), "log": log}
-            checkpoint.save(path, state)
+            weights, momentum = trainables.weights(phase.trains), optimiser.state_dict()["state"]
+            self._writer.save(path, {"epoch": epoch, "weights": weights, "optimiser": momentum, "log": log})
 
     def _resume(self, phase: Phase, optimiser: torch.optim.SGD) -> tuple[int, dict[str, Any]]:
         """Return the first epoch left to train and the phase's log so far."""
@@ -196,49 +195,6 @@ class Trainer:
                 "peak_bytes": 0,
                 "losses": {},
             }
-        _restore(phase.trains, saved["weights"])
-        optimiser.load_state_dict(saved["optimiser"])
+        trainables.restore(phase.trains, saved["weights"])
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": saved["optimiser"]})
         return saved["epoch"] + 1, saved["log"]
-
-
-def _place(item: Trainable, device: torch.device) -> None:
-    """Move what a phase trains to the device, in place."""
-    if isinstance(item, nn.Module):
-        item.to(device)
-    else:
-        item.data = item.data.to(device)
-
-
-def _thaw(trains: Sequence[Trainable]) -> list[nn.Parameter]:
-    """Let what is listed learn; return its parameters, each once."""
-    params: list[nn.Parameter] = []
-    for item in trains:
-        item.requires_grad_(True)
-        if isinstance(item, nn.Module):
-            item.train()
-            params += list(item.parameters())
-        else:
-            params.append(item)
-    return list(dict.fromkeys(params))
-
-
-def _rest(trains: Sequence[Trainable]) -> None:
-    for item in trains:
-        if isinstance(item, nn.Module):
-            freeze(item)
-        else:
-            item.requires_grad_(False)
-            item.grad = None
-
-
-def _weights(trains: Sequence[Trainable]) -> list[Any]:
-    return [item.state_dict() if isinstance(item, nn.Module) else item.detach() for item in trains]
-
-
-def _restore(trains: Sequence[Trainable], saved: list[Any]) -> None:
-    for item, value in zip(trains, saved, strict=True):
-        if isinstance(item, nn.Module):
-            item.load_state_dict(value)
-        else:
-            with torch.no_grad():
-                item.copy_(value)

@@ -29,11 +29,16 @@ def greedy(features: Tensor, count: int) -> list[int]:
     return chosen
 
 
-@given(n=st.integers(2, 14), d=st.integers(1, 6), seed=st.integers(0, 10**6))
+@given(n=st.integers(3, 14), d=st.integers(1, 6), seed=st.integers(0, 10**6))
 @settings(max_examples=25, deadline=None)
 def test_herding_is_the_greedy_definition(n: int, d: int, seed: int) -> None:
-    features = cloud(n, d + 1, seed)
+    features = cloud(n, d + 1, seed)  # of two rows the mean is equally far from both: a tie but for rounding
     assert herd(features, n).tolist() == greedy(features, n)
+
+
+def test_herding_is_the_greedy_definition_on_a_class_of_real_size() -> None:
+    features = cloud(300, 64, 7).square()
+    assert herd(features, 60).tolist() == greedy(features, 60)
 
 
 @given(n=st.integers(2, 20), seed=st.integers(0, 10**6), small=st.integers(1, 20), large=st.integers(1, 40))
