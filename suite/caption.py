@@ -37,6 +37,8 @@ def origins(rows: Sequence[Row]) -> tuple[str, ...]:
     orders, seeds = _distinct(rows, "order_seed"), _distinct(rows, "train_seed")
     commits = sorted({_code(row) for row in rows})
     where = f"code: {', '.join(commits)}; torch: {_listed(_distinct(rows, 'torch'))}"
+    precisions = _distinct(rows, "precision")
+    where += "" if precisions == ["fp32"] else f"; precision: {_listed(precisions)}"
     lines = [f"Class orders: {_listed(orders)}; training seeds: {_listed(seeds)}; {where}."]
     tuned: dict[tuple[str, str], set[str]] = {}
     for row in rows:

@@ -8,11 +8,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from grace.checks import DataError
 from grace.streams.registry import DATASETS
@@ -22,12 +22,21 @@ from suite.store import Store
 
 State = Literal["good", "note", "bad"]  # a note stops nothing
 ROOM = 10**9  # bytes that a results folder should have free
+TENSOR_CORES = (8, 0)  # compute capability from which a GPU has them for tf32 and bf16
 TORCH = """
 import json, torch
-found = {"torch": torch.__version__, "cuda": torch.version.cuda, "gpus": []}
+found = {"torch": torch.__version__, "cuda": torch.version.cuda, "gpus": [], "capabilities": []}
 for i in range(torch.cuda.device_count()):
     of = torch.cuda.get_device_properties(i)
     found["gpus"].append(f"{of.name}, {of.total_memory / 2**30:.0f} GiB")
+    found["capabilities"].append([of.major, of.minor])
+for name, test in {"amx": "_is_amx_tile_supported", "avx512_bf16": "_is_avx512_bf16_supported"}.items():
+    found[name] = hasattr(torch.cpu, test) and getattr(torch.cpu, test)()
+try:
+    import triton
+    found["triton"] = True
+except Exception:
+    found["triton"] = False
 print(json.dumps(found))
 """
 
@@ -105,6 +114,36 @@ def _torch() -> Iterator[Finding]:
     yield Finding(
         "GPUs", "good" if facts["gpus"] else "note", "; ".join(facts["gpus"]) or "none: runs train on the CPU"
     )
+    yield _precision(facts)
+    yield _compiler(facts)
+
+
+def _precision(facts: Mapping[str, Any]) -> Finding:
+    """Say which precisions should be faster here than fp32."""
+    if facts["gpus"]:
+        old = {f"{major}.{minor}" for major, minor in facts["capabilities"] if (major, minor) < TENSOR_CORES}
+        if old:
+            least, found = ".".join(map(str, TENSOR_CORES)), ", ".join(sorted(old))
+            return Finding("precision", "note", f"tf32, bf16: no gain expected on compute capability {found} < {least}")
+        return Finding("precision", "good", "tf32, bf16: a gain is expected here (tensor cores)")
+    if facts["amx"]:
+        return Finding("precision", "good", "bf16: a gain is expected here (AMX); tf32 is for GPUs")
+    lacks = "AVX512-BF16 but no AMX" if facts["avx512_bf16"] else "no AMX"
+    return Finding("precision", "note", f"bf16: no gain expected here ({lacks}); tf32 is for GPUs")
+
+
+def _compiler(facts: Mapping[str, Any]) -> Finding:
+    """Look for what torch.compile needs; without it runs go the eager way."""
+    usual = "clang++" if sys.platform == "darwin" else "g++"  # torch takes no other unless it is told
+    name = (os.environ.get("CXX", "").split() or [usual])[0]
+    lacking = []
+    if not shutil.which(name):
+        other = "set CXX=clang++" if shutil.which("clang++") else "install g++ or set CXX"
+        lacking.append(f"there is no C++ compiler {name} ({other})")
+    if facts["gpus"] and not facts["triton"]:
+        lacking.append("triton cannot be imported")
+    text = f"runs train without it: {'; '.join(lacking)}" if lacking else f"C++ compiler: {name}"
+    return Finding("torch.compile", "note" if lacking else "good", text)
 
 
 def _ray() -> Finding:

@@ -30,9 +30,10 @@ class SuiteError(Exception):
         self.code = code
 
 
-def unknown(what: str, name: str, known: Iterable[str], see: str = "") -> SuiteError:
-    """Return the error for a name that is not registered, with the nearest ones that are."""
+def unknown(what: str, name: str, known: Iterable[str], see: str = "", *, few: bool = False) -> SuiteError:
+    """Return the error for a name that is not known, with the nearest one that is; with `few`, with all of them too."""
     known = sorted(known)
     near = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(known)}."
+    every = f"known: {', '.join(known)}."
+    hint = f'did you mean "{near[0]}"?{f" {every}" if few else ""}' if near else every
     return SuiteError(f'unknown {what} "{name}"; {hint}{f" ({see})" if see else ""}')

@@ -20,6 +20,7 @@ from grace.run import run_stream
 from grace.streams.catalogue import DatasetSpec
 from grace.streams.datasets import fingerprint, load
 from grace.streams.samples import Dataset
+from grace.training.engine import PRECISIONS, Engine, Way
 from grace.training.trainer import Observer, Progress, Stopped
 from suite.configure import build
 from suite.diagnosis import failure_of
@@ -43,6 +44,7 @@ def execute(
     download: bool,
     threads: int,
     device: torch.device,
+    engine: Way,
     checkpoint_seconds: float,
     observe: Observer,
     origin: Mapping[str, Any],
@@ -76,11 +78,12 @@ def execute(
         device=device,
         observe=observe,
         checkpoint_seconds=checkpoint_seconds,
+        engine=Engine(spec.precision, engine),
     )
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     provenance = {
         **origin,
-        **environment(name, threads),
+        **environment(name, threads, engine),
         "method": {"title": learner_class.title, "family": learner_class.family, "reference": learner_class.reference},
         "data": content,
         "started": started,
@@ -90,14 +93,20 @@ def execute(
 
 
 def exact(threads: int, device: torch.device, precision: str) -> None:
-    """Make results a function of the spec and the machine; raises ValueError for a precision that is not there."""
-    if precision != "fp32":
-        raise ValueError(f"precision {precision} is not known; known: fp32")
+    """Make results a function of the spec and the machine; raises ValueError for a precision that is not there.
+
+    Sets every flag every time: a process does many runs, not all of one precision.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision} is not known; known: {', '.join(PRECISIONS)}")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
+    # filling fresh memory with NaN is a debugging aid: it costs a sixth of a training step and changes no result
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
-    # not TF32, torch's default for convolutions, which is another precision
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    # torch's own default is TF32 for convolutions alone, whatever the precision; here that is what tf32 is
+    convolutions = "tf32" if precision == "tf32" else "ieee"
+    torch.backends.cudnn.conv.fp32_precision = convolutions  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = "ieee"
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
@@ -175,6 +184,7 @@ def _worked(
             download=options.download,
             threads=options.cpus_per_run,
             device=device,
+            engine=options.engine,
             checkpoint_seconds=options.checkpoint_seconds,
             observe=_Teller(spec.key, observe, should_stop),
             origin=origin(options, spec.key, code),

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite.errors import Exit, SuiteError
+from grace.training.engine import WAYS, Way
+from suite.errors import Exit, SuiteError, unknown
 from suite.events import Event
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ HERE = "none"  # the address that stands for this process
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchOptions:
-    """Where and with what runs are worked on; nothing here determines a result. Raises SuiteError for bad values."""
+    """Where and how runs are worked on; nothing here is part of what a run is. Raises SuiteError for bad values."""
 
     root: Path
     data: Path
@@ -28,7 +29,8 @@ class LaunchOptions:
     gpus_per_run: float | None = None  # None: one where there are any; a fraction lets runs share one
     cpus_per_run: int = 1
     max_concurrent: int | None = None
-    checkpoint_seconds: float = 30.0
+    engine: Way = "auto"  # how to carry out the training; results differ by rounding, as they do between devices
+    checkpoint_seconds: float = 60.0
     sources: Mapping[str, str] = field(default_factory=dict)  # key -> where the run's settings come from
 
     def __post_init__(self) -> None:
@@ -42,6 +44,10 @@ class LaunchOptions:
             self.max_concurrent is None or self.max_concurrent >= 1,
             f"--max-concurrent must be at least 1, not {self.max_concurrent}",
         )
+        if self.engine not in WAYS:
+            error = unknown("engine", str(self.engine), WAYS, few=True)
+            error.code = Exit.USAGE
+            raise error
         object.__setattr__(self, "root", self.root.expanduser().absolute())
         object.__setattr__(self, "data", self.data.expanduser().absolute())
 

@@ -205,8 +205,10 @@ def epochs(spec: RunSpec) -> float:
 
 
 def _short(label: str, room: int) -> str:
-    """Return a label that fits, its seeds still to be read."""
-    return label if len(label) <= max(room, 24) else f"{label[: max(room, 24) - 12]}…{label[-11:]}"
+    """Return a label that fits, its seeds and precision still to be read."""
+    room = max(room, 24)
+    end = min(max(11, len(label.rpartition(" o")[2]) + 1), room - 1)
+    return label if len(label) <= room else f"{label[: room - end - 1]}…{label[-end:]}"
 
 
 def _cells(run: Run) -> list[str]:

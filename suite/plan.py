@@ -57,6 +57,7 @@ class Planned:
             "protocol": spec.protocol.name,
             "order_seed": spec.order_seed,
             "train_seed": spec.train_seed,
+            "precision": spec.precision,
             "done": self.done,
         }
 
@@ -120,7 +121,7 @@ def plan(sweep: Sweep, store: Store) -> Plan:
                 cost=costs[id(choice)],
                 done=spec.key in done,
                 failed=failures[spec.key].reason if spec.key in failures and spec.key not in done else "",
-                rate=rates.get(_kind(spec.method, spec.protocol.identity())),
+                rate=rates.get(_kind(spec.identity())),
             )
             for spec, choice in pairs
         ]
@@ -166,14 +167,15 @@ def _images(choice: Choice, epochs: list[Bounds]) -> Bounds | None:
     return round(low), round(high)
 
 
-def _kind(method: str, protocol: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return what runs have in common whose time per image is alike."""
-    return method, protocol["backbone"], protocol["dataset"]["name"]
+def _kind(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what runs have in common whose time per image is alike; `spec` is a RunSpec's identity."""
+    protocol = spec["protocol"]
+    return spec["method"], protocol["backbone"], protocol["dataset"]["name"], spec["precision"]
 
 
-def _rates(store: Store) -> dict[tuple[str, str, str], float]:
+def _rates(store: Store) -> dict[tuple[str, ...], float]:
     """Return the median seconds per training image of finished runs, by kind."""
-    found: dict[tuple[str, str, str], list[float]] = {}
+    found: dict[tuple[str, ...], list[float]] = {}
     for key in store.keys()[-SAMPLE:]:
         try:
             record = store.read(key, predictions=False)
@@ -182,5 +184,5 @@ def _rates(store: Store) -> dict[tuple[str, str, str], float]:
         images = sum(phase["images"] for task in record.tasks for phase in task.phases)
         seconds = sum(value for task in record.tasks for value in task.seconds.values())
         if images:
-            found.setdefault(_kind(record.method, record.spec["protocol"]), []).append(seconds / images)
+            found.setdefault(_kind(record.spec), []).append(seconds / images)
     return {kind: median(rates) for kind, rates in found.items()}

@@ -26,13 +26,17 @@ def code() -> dict[str, Any]:
     return {"version": _version(PACKAGE), "commit": None, "dirty": None}
 
 
-def environment(device: str, threads: int) -> dict[str, Any]:
-    """Return what else equal results depend on: versions, device, threads; and the host, for people."""
+def environment(device: str, threads: int, engine: str) -> dict[str, Any]:
+    """Return what else equal results depend on: versions, device, threads, engine; and the host, for people.
+
+    `engine` is the way that was asked for; which way each phase went is in its log.
+    """
     return {
         "python": platform.python_version(),
         **{name: _version(name) for name in LIBRARIES},
         "device": device,
         "threads": threads,
+        "engine": engine,
         "host": socket.gethostname(),
     }
 

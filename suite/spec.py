@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from grace.streams.protocol import Protocol
+from grace.training.engine import Precision
 
 SCHEMA = 1  # of records and keys; raised when either changes meaning
 
@@ -22,7 +23,7 @@ class RunSpec:
     protocol: Protocol
     order_seed: int  # of the class order (NumPy's legacy generator)
     train_seed: int  # of weights, batches and views
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     smoke: bool = False  # epochs were limited: not a result
 
     def identity(self) -> dict[str, Any]:
@@ -46,5 +47,6 @@ class RunSpec:
 
     @property
     def label(self) -> str:
-        """How people read it: `grace cifar100-b0i10 o1993 s0`."""
-        return f"{self.method} {self.protocol.name} o{self.order_seed} s{self.train_seed}"
+        """How people read it: `grace cifar100-b0i10 o1993 s0`, with the precision behind it unless it is fp32."""
+        precision = "" if self.precision == "fp32" else f" {self.precision}"
+        return f"{self.method} {self.protocol.name} o{self.order_seed} s{self.train_seed}{precision}"

@@ -12,47 +12,24 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 import protocols
 from grace.nets import BACKBONES
 from grace.streams.protocol import Protocol
+from grace.training.engine import Precision, Way
 from suite.configure import amend, build, plain, recipes
 from suite.declared import declared
 from suite.errors import SuiteError, unknown
 from suite.presets import preset
+from suite.seeds import Seeds
 from suite.spec import RunSpec
 
-LARGEST_SEED = 2**32 - 1  # NumPy's legacy generator takes no larger one
-MOST_SEEDS = 10_000  # beyond it a range is a slip of the finger
-
-
-def numbers(value: Any) -> Any:
-    """Return the seeds in `"0,1,2"`, `"0-4"` or a list, each once, in order; raises ValueError for other spellings."""
-    if isinstance(value, str):
-        spans = [re.fullmatch(r"\s*(\d{1,10})(?:-(\d{1,10}))?\s*", part, re.ASCII) for part in value.split(",")]
-        if not all(spans):
-            raise ValueError(f'seeds are whole numbers from 0, such as 0,1,2 or 0-4, not "{value}"')
-        ranges = [range(int(span[1]), int(span[2] or span[1]) + 1) for span in spans if span]
-        if not all(ranges):
-            raise ValueError(f'a range of seeds rises, as 0-4 does; "{value}" does not')
-        if sum(map(len, ranges)) > MOST_SEEDS:
-            raise ValueError(f'"{value}" is more than {MOST_SEEDS} seeds')
-        value = [seed for each in ranges for seed in each]
-    if isinstance(value, list) and all(type(seed) is int for seed in value):
-        wrong = [seed for seed in value if not 0 <= seed <= LARGEST_SEED]
-        if wrong:
-            raise ValueError(f"seeds lie between 0 and {LARGEST_SEED}, {wrong[0]} does not")
-        return list(dict.fromkeys(value))
-    return value
-
-
-Seeds = Annotated[list[int], BeforeValidator(numbers), Field(min_length=1)]
 Names = Annotated[list[str], Field(min_length=1)]
 
 
 class Launch(BaseModel):
-    """Where and with what to work on the runs; none of it determines a result."""
+    """Where and how to work on the runs; none of it is part of what a run is."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -62,6 +39,7 @@ class Launch(BaseModel):
     max_concurrent: PositiveInt | None = None
     data: str = "data"
     download: bool = True
+    engine: Way = "auto"
 
 
 class Sweep(BaseModel):
@@ -74,6 +52,7 @@ class Sweep(BaseModel):
     protocols: Names
     orders: Seeds = [1993]
     seeds: Seeds = [0]
+    precision: Precision = "fp32"  # part of what a run is
     method: dict[str, dict[str, Any]] = {}  # per method, fields of its Config; recipes as tables
     limit_epochs: PositiveInt | None = None  # per phase; makes smoke runs
     protocol_files: list[str] = []  # the user's own protocols and datasets
@@ -117,6 +96,8 @@ def sweep_name(sweep: Sweep) -> str:
     if sweep.name:
         return sweep.name
     content = sweep.model_dump(exclude={"name", "launch"})
+    if sweep.precision == Sweep.model_fields["precision"].default:  # sweeps had names before they had precisions
+        del content["precision"]
     digest = hashlib.blake2b(json.dumps(content, sort_keys=True, default=str).encode(), digest_size=3).hexdigest()
     return f"{re.sub('[^A-Za-z0-9.+-]', '-', sweep.protocols[0])}-{digest}"
 
@@ -200,6 +181,7 @@ def chosen(sweep: Sweep) -> list[tuple[RunSpec, Choice]]:
                 protocol=protocol,
                 order_seed=order,
                 train_seed=seed,
+                precision=sweep.precision,
                 smoke=sweep.limit_epochs is not None,
             )
             runs.setdefault(spec.key, (spec, choice))
@@ -239,6 +221,9 @@ def _first_fault(error: ValidationError) -> str:
     place = ".".join(map(str, fault["loc"]))
     if fault["type"] == "extra_forbidden":
         return str(unknown("key", place, Sweep.model_fields))
+    if fault["type"] == "literal_error":
+        words = re.findall(r"'(\w+)'", fault["ctx"]["expected"])
+        return str(unknown(place, str(fault["input"]), words, few=True))
     if fault["type"] == "missing":
         return f"{place} is missing: name at least one of the {place}"
     if fault["type"] == "string_pattern_mismatch":

@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
+from grace.training.engine import WAYS
 from suite.cli.settings import Settings
+from suite.cli.verbs import OneOf
 from suite.cli.wanted import alone
 from suite.cli.words import command, count, program
 from suite.errors import Exit
@@ -33,6 +35,9 @@ OPTIONS = (
     ),
     click.option("--data", type=DIR, metavar="DIR", help="Data folder (default ./data)."),
     click.option("--download/--no-download", default=None, help="Whether to fetch missing data (default: yes)."),
+    click.option(
+        "--engine", type=OneOf("engine", WAYS), help="How training is carried out, whatever it computes (default auto)."
+    ),
 )
 
 

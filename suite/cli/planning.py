@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.text import Text
 
+from grace.training.engine import PRECISIONS
 from suite.cli.listing import grid
 from suite.cli.settings import Settings
 from suite.cli.verbs import Verb
@@ -81,17 +82,19 @@ def show(settings: Settings, sweep: Sweep, found: Plan) -> None:
     if left:
         facts |= {"disk": "unknown" if found.disk is None else f"about {size(found.disk)} of predictions"}
         facts |= {"time": _time(found)}
+    if sweep.precision != "fp32":
+        facts |= {"precision": f"{sweep.precision}: {PRECISIONS[sweep.precision]}"}
     if sweep.limit_epochs is not None:
         facts |= {
             "smoke": f"{count(sweep.limit_epochs, 'epoch')} a phase at most; tables leave these runs out unless asked"
         }
     for name, fact in facts.items():
-        out.print(Text.assemble((f"{name:8}", "bold"), fact), soft_wrap=True)
+        out.print(Text.assemble((f"{name:10}", "bold"), fact), soft_wrap=True)
     for note in found.notes:
-        out.print(Text.assemble(("preset  ", "bold"), note), soft_wrap=True)
+        out.print(Text.assemble(("preset    ", "bold"), note), soft_wrap=True)
     for run in left:
         if run.failed:
-            out.print(Text.assemble(("failed  ", "bold red"), f"{run.spec.label}: {run.failed}"), soft_wrap=True)
+            out.print(Text.assemble(("failed    ", "bold red"), f"{run.spec.label}: {run.failed}"), soft_wrap=True)
 
 
 def _kinds(found: Plan) -> list[Planned]:

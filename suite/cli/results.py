@@ -72,13 +72,14 @@ def found(settings: Settings, where: tuple[str, ...]) -> list[dict[str, Any]]:
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row as people read it."""
+    marks = [mark for mark, shown in (("smoke", row["smoke"]), (row["precision"], row["precision"] != "fp32")) if shown]
     percent = {
         name: f"{100 * row[name]:.2f}" if row[name] is not None else "" for name in ("avg", "last", "forgetting")
     }
     return {
         **percent,
         "key": row["key"][:8],
-        "method": row["method"] + (" (smoke)" if row["smoke"] else ""),
+        "method": row["method"] + (f" ({', '.join(marks)})" if marks else ""),
         "protocol": row["protocol"],
         "order": str(row["order_seed"]),
         "seed": str(row["train_seed"]),

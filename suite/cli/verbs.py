@@ -23,7 +23,7 @@ class OneOf(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the word, or raise SuiteError."""
         if value not in self.words:
-            error = unknown(self.name, str(value), self.words)
+            error = unknown(self.name, str(value), self.words, few=True)
             error.code = Exit.USAGE
             raise error
         return str(value)

@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 
 import click
 
+from grace.training.engine import PRECISIONS
 from suite.cli.settings import Settings
-from suite.cli.verbs import Several
+from suite.cli.verbs import OneOf, Several
 from suite.cli.words import assignments, command, program, seed_list
 from suite.errors import Exit, SuiteError
+from suite.seeds import numbers
 from suite.spec import RunSpec
-from suite.sweep import Sweep, assigned, numbers, read_sweep, sweep_of
+from suite.sweep import Sweep, assigned, read_sweep, sweep_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -26,6 +28,7 @@ OPTIONS = (
     click.option(
         "--seeds", cls=Several, metavar="LIST", help="Seeds of weights and batches: 0,1,2 or 0-4 (default 0)."
     ),
+    click.option("--precision", type=OneOf("precision", PRECISIONS), help="Part of what a run is (default fp32)."),
     click.option("--set", "changes", cls=Several, metavar=SETTING, help="A setting of a method (show NAME)."),
     click.option(
         "--limit-epochs", type=click.IntRange(min=1), metavar="N", help="Smoke runs: N epochs a phase at most."
@@ -52,6 +55,7 @@ def wanted(
     streams: tuple[str, ...],
     orders: tuple[str, ...],
     seeds: tuple[str, ...],
+    precision: str | None,
     changes: tuple[str, ...],
     limit_epochs: int | None,
     name: str | None,
@@ -66,7 +70,8 @@ def wanted(
         values = read_sweep(file).model_dump(exclude_unset=True)
     elif config:
         values = _imported(settings, config, lenient)
-    given = {"methods": split(methods), "protocols": split(streams), "limit_epochs": limit_epochs, "name": name}
+    given: dict[str, Any] = {"methods": split(methods), "protocols": split(streams), "precision": precision}
+    given |= {"limit_epochs": limit_epochs, "name": name}
     values |= {key: value for key, value in given.items() if value}
     for option, texts in (("orders", orders), ("seeds", seeds)):
         if texts:
@@ -105,8 +110,9 @@ def same(verb: str, sweep: Sweep, settings: Settings, options: dict[str, Any]) -
 
 def _settings(sweep: Sweep, methods: Iterable[str]) -> list[str]:
     texts = [text for name in methods for text in assignments(name, sweep.method.get(name, {}))]
+    precision = [] if sweep.precision == "fp32" else ["--precision", sweep.precision]
     limit = [] if sweep.limit_epochs is None else ["--limit-epochs", str(sweep.limit_epochs)]
-    return [part for text in texts for part in ("--set", text)] + limit
+    return [*precision, *(part for text in texts for part in ("--set", text)), *limit]
 
 
 def _places(sweep: Sweep, settings: Settings) -> list[str]:

@@ -38,6 +38,7 @@ def record(
     readouts: tuple[str, ...] = ("linear",),
     branches: int = 1,
     smoke: bool = False,
+    precision: str = "fp32",
     config: dict[str, Any] | None = None,
     **provenance: Any,
 ) -> RunRecord:
@@ -54,7 +55,7 @@ def record(
         "protocol": protocol(stream),
         "order_seed": order,
         "train_seed": seed,
-        "precision": "fp32",
+        "precision": precision,
         "smoke": smoke,
     }
     increments = spec["protocol"]["increments"]

@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def test_a_record_says_where_it_comes_from(store: Store, tmp_path: Path) -> None
     found = store.read(one.key).provenance
     assert {name: found[name] for name in CODE} == CODE
     assert found["preset"] == "a paper"
-    assert found["threads"] == 1
+    assert (found["threads"], found["engine"]) == (1, "auto")
     assert all(found[name] for name in ("torch", "numpy", "python", "host", "device"))
     assert found["method"] == {
         "title": "Replay",
@@ -90,6 +91,30 @@ def test_a_record_says_where_it_comes_from(store: Store, tmp_path: Path) -> None
     other = Store.open(tmp_path / "other", write=True)
     run(spec(seed=1), other, options)
     assert other.read(spec(seed=1).key).provenance["data"] == found["data"]  # the same images
+
+
+def test_runs_of_any_precision_share_a_process(store: Store, options: LaunchOptions, tmp_path: Path) -> None:
+    runs = {name: replace(spec(), precision=name) for name in ("fp32", "bf16", "tf32")}
+    for one in runs.values():
+        assert run(one, store, options)[0].kind == "finished"
+    found = {name: store.read(one.key) for name, one in runs.items()}
+    assert {name: record.spec["precision"] for name, record in found.items()} == {name: name for name in runs}
+    losses = {name: [phase["losses"] for task in r.tasks for phase in task.phases] for name, r in found.items()}
+    assert losses["fp32"] == losses["tf32"]  # on a CPU; and bf16 in between left nothing behind
+    assert losses["fp32"] != losses["bf16"]
+
+
+def test_the_engine_is_written_down_and_changes_no_more_than_rounding(store: Store, tmp_path: Path) -> None:
+    found = {}
+    for way in ("plain", "eager"):
+        other = Store.open(tmp_path / way, write=True)
+        run(spec(), other, LaunchOptions(root=other.root, data=tmp_path, gpus_per_run=0, engine=way))
+        found[way] = other.read(spec().key)
+    for way, record in found.items():
+        assert record.provenance["engine"] == way
+        assert [phase["way"] for task in record.tasks for phase in task.phases] == [way] * TASKS
+    first = [record.tasks[0].phases[0]["losses"]["ce"] for record in found.values()]
+    assert first[0] == pytest.approx(first[1], rel=1e-3)
 
 
 def test_progress_is_told_of_at_most_once_a_second(store: Store, options: LaunchOptions) -> None:
@@ -239,14 +264,22 @@ def test_the_frame_named_is_the_last_of_ours() -> None:
     assert found.where.rpartition(" in ")[2] == "raw_decode"
 
 
-def test_runs_are_exact() -> None:
-    exact(1, torch.device("cpu"), "fp32")
+@pytest.mark.parametrize("precision", ["tf32", "fp32", "bf16"])
+def test_runs_are_exact(precision: str) -> None:
+    exact(1, torch.device("cpu"), "fp32" if precision == "tf32" else "tf32")  # what a process did before
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
+    exact(1, torch.device("cpu"), precision)
     assert torch.are_deterministic_algorithms_enabled()
     assert torch.get_num_threads() == 1
     assert not torch.backends.cudnn.benchmark
-    assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+    assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    assert torch.backends.cudnn.conv.fp32_precision == ("tf32" if precision == "tf32" else "ieee")
     assert torch.backends.cuda.matmul.fp32_precision == "ieee"
-    with pytest.raises(ValueError, match="fp32"):
+
+
+def test_a_precision_that_is_not_there() -> None:
+    with pytest.raises(ValueError, match="precision fp8 is not known; known: fp32, tf32, bf16"):
         exact(1, torch.device("cpu"), "fp8")
 
 
@@ -264,6 +297,9 @@ def test_options_that_cannot_be_meant(tmp_path: Path) -> None:
         with pytest.raises(SuiteError, match=f"--{next(iter(bad)).replace('_', '-')} must") as caught:
             LaunchOptions(root=tmp_path, data=tmp_path, **bad)  # type: ignore[arg-type]
         assert caught.value.code is Exit.USAGE
+    with pytest.raises(SuiteError, match=r'unknown engine "egaer"; did you mean "eager"\? known: auto, ') as caught:
+        LaunchOptions(root=tmp_path, data=tmp_path, engine="egaer")  # type: ignore[arg-type]
+    assert caught.value.code is Exit.USAGE
     assert LaunchOptions(root=Path("here"), data=Path("there")).root.is_absolute()
 
 
@@ -271,8 +307,9 @@ def test_provenance_of_this_checkout() -> None:
     found = code()
     assert found["version"] or found["commit"]
     assert found["commit"] is None or len(found["commit"]) == 40
-    assert set(environment("a device", 3)) == {"python", "torch", "torchvision", "ray", "numpy", "device", "threads",
-                                               "host"}  # fmt: skip
+    assert environment("a device", 3, "eager")["engine"] == "eager"
+    assert set(environment("a device", 3, "auto")) == {"python", "torch", "torchvision", "ray", "numpy", "device",
+                                                       "threads", "engine", "host"}  # fmt: skip
 
 
 def test_stopped_is_no_failure(store: Store, options: LaunchOptions, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from grace.training.engine import Precision
 from suite.events import Event, Kind
 from suite.live import Live, Run, Tally, epochs
 from tests.suite.runs_for_tests import spec
@@ -185,11 +187,12 @@ def test_a_screen_fits_its_terminal(width: int, clock: Clock) -> None:
     assert any(line.startswith("replay toy-b0i2 o1993 s1") and "starting" in line for line in lines)
 
 
-def test_a_long_label_keeps_its_seeds(clock: Clock) -> None:
-    long = spec(7, name="cifar100-b50i10+net=resnet32+aa+m=20/class")
+@pytest.mark.parametrize(("precision", "end"), [("fp32", "o1993 s7"), ("bf16", "o1993 s7 bf16")])
+def test_a_long_label_keeps_its_seeds(clock: Clock, precision: Precision, end: str) -> None:
+    long = replace(spec(7, name="cifar100-b50i10+net=resnet32+aa+m=20/class"), precision=precision)
     with Live([long], terminal(80), clock=clock) as view:
         view.observe(Event("claimed", long.key, {"lane": "lane0", "attempt": 1}))
-        assert "o1993 s7" in drawn(view, 80)
+        assert end in drawn(view, 80)
 
 
 def test_runs_that_were_done_already_are_counted_without_a_line(clock: Clock) -> None:

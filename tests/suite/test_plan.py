@@ -119,6 +119,7 @@ def test_done_runs_are_left_out_and_failed_ones_are_not(tmp_path: Path) -> None:
         "protocol": "cifar100-b50i10",
         "order_seed": 1993,
         "train_seed": 0,
+        "precision": "fp32",
         "done": True,
     }
 
@@ -147,6 +148,13 @@ def test_time_is_judged_by_finished_runs_of_the_same_kind(tmp_path: Path) -> Non
     assert timed.seconds == pytest.approx((0.02 * images[0], 0.02 * images[1]))
     assert found.seconds == timed.seconds
     assert found.untimed == 4  # the other method's
+
+
+def test_runs_of_another_precision_are_of_another_kind(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, write=True)
+    store.write(finished(resolve(wanted(precision="bf16"))[0]))
+    assert plan(wanted(seeds=[1]), store).untimed == 1
+    assert plan(wanted(seeds=[1], precision="bf16"), store).untimed == 0
 
 
 def test_borrowed_settings_are_said(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_files_are_read_without_us() -> None:
 def test_results_of_runs_that_differ_in_times_and_places_are_equal() -> None:
     one, other = record(host="a", data="d"), record(host="b", data="d", started="later", torch="other")
     slow = [
-        replace(t, seconds={"learn": 9.0}, phases=[{**t.phases[0], "seconds": 9.0, "peak_bytes": 5}])
+        replace(t, seconds={"learn": 9.0}, phases=[{**t.phases[0], "seconds": 9.0, "peak_bytes": 5, "way": "eager"}])
         for t in other.tasks
     ]
     other = replace(other, tasks=slow)

@@ -182,7 +182,7 @@ def test_exemplars_that_spend_the_same_budget(
 @pytest.fixture(scope="module")
 def rows() -> list[dict[str, Any]]:
     return result_rows([record(1, "widen", seed=0), record(2, "widen", seed=1), record(3, "drift", smoke=True),
-                        record(4, "anchor", "toy-b4i2", order=7)])  # fmt: skip
+                        record(4, "anchor", "toy-b4i2", order=7, precision="bf16")])  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -195,6 +195,8 @@ def rows() -> list[dict[str, Any]]:
         (["train_seed=0"], [1, 3, 4]),
         (["order = 7"], [4]),
         (["smoke=true"], [3]),
+        (["precision=bf16"], [4]),
+        (["precision=fp32", "method=widen"], [1, 2]),
         (["smoke=False", "seed=0"], [1, 4]),
         (["protocol=toy-b4*"], [4]),
         (["protocol=toy-B0I2"], [1, 2, 3]),

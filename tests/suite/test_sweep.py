@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from suite.errors import Exit, SuiteError
-from suite.sweep import assigned, chosen, find_protocol, numbers, read_sweep, resolve, sweep_name, sweep_of, write_sweep
+from suite.sweep import assigned, chosen, find_protocol, read_sweep, resolve, sweep_name, sweep_of, write_sweep
 
 
 def wanted(**values: Any) -> Any:
@@ -18,34 +18,6 @@ def wanted(**values: Any) -> Any:
 def config(sweep: Any) -> dict[str, Any]:
     (spec,) = resolve(sweep)
     return spec.config
-
-
-@pytest.mark.parametrize(
-    ("text", "seeds"),
-    [
-        ("1993", [1993]),
-        ("0,1,2", [0, 1, 2]),
-        ("0-4", [0, 1, 2, 3, 4]),
-        (" 3 , 1-2,3 ", [3, 1, 2]),
-        ("4294967295", [2**32 - 1]),
-    ],
-)
-def test_seed_lists(text: str, seeds: list[int]) -> None:
-    assert numbers(text) == seeds
-    assert wanted(orders=text).orders == seeds
-    assert wanted(orders=seeds + seeds).orders == seeds  # each once
-
-
-@pytest.mark.parametrize("text", ["", "a", "-1", "1.5", "1,,2", "3-1", "0-99999", "4294967296", "٣", "1 2"])
-def test_what_is_no_seed_list(text: str) -> None:
-    with pytest.raises(SuiteError, match=r"^test: seeds: "):
-        wanted(seeds=text)
-
-
-@pytest.mark.parametrize("value", [[], [-1], [True], [1.0], [2**32], 3, None])
-def test_what_is_no_list_of_seeds(value: Any) -> None:
-    with pytest.raises(SuiteError, match=r"^test: seeds"):
-        wanted(seeds=value)
 
 
 def test_the_runs_are_a_product_that_fills_a_table_evenly() -> None:
@@ -175,6 +147,16 @@ def test_what_does_not_fit_is_named_with_the_nearest(values: dict[str, Any], mes
         ("methods = []", "methods: list should have at least 1 item"),
         ("protocols = ['a']", "methods is missing"),
         ("sedes = [1]\nmethods = ['a']\nprotocols = ['b']", 'unknown key "sedes"; did you mean "seeds"?'),
+        (
+            "precision = 'bf61'\nmethods = ['a']\nprotocols = ['b']",
+            'unknown precision "bf61"; did you mean "bf16"? known: bf16, fp32, tf32.',
+        ),
+        ("precision = 'half'\nmethods = ['a']\nprotocols = ['b']", "known: bf16, fp32, tf32."),
+        ("precision = 16\nmethods = ['a']\nprotocols = ['b']", 'unknown precision "16"'),
+        (
+            "methods = ['a']\nprotocols = ['b']\nlaunch.engine = 'egaer'",
+            'unknown launch.engine "egaer"; did you mean "eager"? known: auto, compiled, eager, plain.',
+        ),
         ("limit_epochs = 0\nmethods = ['a']\nprotocols = ['b']", "limit_epochs: input should be greater than 0"),
         ("name = '../x'\nmethods = ['a']\nprotocols = ['b']", "name: "),
         ("methods = ['a']\nprotocols = ['b']\n[launch]\ncpu = 1", "unknown key"),
@@ -206,10 +188,25 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         seeds=[0, 2],
         method={"grace": {"threshold": 0.5, "expand": {"epochs": 3, "milestones": [1, 2]}, "assess_view": "test"}},
         limit_epochs=2,
-        launch={"address": "none", "cpus_per_run": 2, "download": False},
+        precision="tf32",
+        launch={"address": "none", "cpus_per_run": 2, "download": False, "engine": "compiled"},
     )
     (tmp_path / "sweep.toml").write_text(write_sweep(sweep))
     assert read_sweep(tmp_path / "sweep.toml") == sweep
+
+
+def test_names_from_before_there_were_precisions_stay() -> None:
+    assert sweep_name(wanted(methods=["replay", "grace"], protocols=["digits-b0i2"])) == "digits-b0i2-d9d4d3"
+
+
+def test_another_precision_is_another_run() -> None:
+    keys = {name: resolve(wanted(precision=name))[0].key for name in ("fp32", "tf32", "bf16")}
+    assert keys["fp32"] == resolve(wanted())[0].key
+    assert len(set(keys.values())) == 3
+
+
+def test_how_runs_are_carried_out_is_no_part_of_them() -> None:
+    assert len({resolve(wanted(launch={"engine": way}))[0].key for way in ("auto", "plain", "eager", "compiled")}) == 1
 
 
 def test_protocol_files_lie_beside_the_sweep(tmp_path: Path) -> None:
@@ -229,6 +226,8 @@ def test_a_sweep_without_a_name_is_called_after_its_content() -> None:
     assert name.startswith("cifar100-b0i5-")
     assert name == sweep_name(wanted(launch={"address": "none"}))  # where it ran is no part of it
     assert name != sweep_name(wanted(seeds=[1]))
+    assert name == sweep_name(wanted(precision="fp32"))
+    assert name != sweep_name(wanted(precision="bf16")) != sweep_name(wanted(precision="tf32"))
     assert sweep_name(wanted(name="mine")) == "mine"
     assert "/" not in sweep_name(wanted(protocols=["cifar100-b0i5+m=20/class"]))
 

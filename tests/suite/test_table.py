@@ -16,7 +16,7 @@ from tests.suite.records_for_tests import record, ten_rows
 
 def made(number: int, **changes: Any) -> dict[str, Any]:
     """A row with figures put in: avg, last, forgetting and whatever else a test is about."""
-    known = {"method", "stream", "order", "seed", "right", "smoke", "config", "readouts", "branches"}
+    known = {"method", "stream", "order", "seed", "right", "smoke", "precision", "config", "readouts", "branches"}
     settings = {name: changes.pop(name) for name in known & set(changes)}
     return {**result_row(record(number, **settings)), **changes}
 
@@ -163,6 +163,14 @@ def test_other_settings_are_other_lines_and_no_repetitions() -> None:
         "Widen learn.epochs=2 lr=0.1": [2, 0],
         "Widen learn.epochs=9 lr=0.5": [1, 0],
     }
+
+
+def test_another_precision_is_another_line() -> None:
+    rows = [made(number, seed=number, precision="fp32") for number in (1, 2)]
+    table = Table.of([*rows, made(3, precision="bf16"), made(4, method="anchor")])
+    counts = {line.name: line.entries[0].n for block in table.blocks for line in block.lines}
+    assert counts == {"Anchor": 1, 'Widen precision="bf16"': 1, 'Widen precision="fp32"': 2}
+    assert "unlike environments: precisions bf16, fp32" in table.warnings
 
 
 def test_one_name_for_two_protocols_is_two_columns() -> None:

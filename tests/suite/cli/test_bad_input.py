@@ -46,6 +46,10 @@ def one_line(said: Said, code: Exit, *words: str) -> None:
         (("table", "--digits", "7"), Exit.USAGE, ["--digits"]),
         (("new", "method"), Exit.USAGE, ["protocol"]),
         (("run", *DER[1:], "--cpus-per-run", "0"), Exit.USAGE, ["--cpus-per-run"]),
+        ((*DER, "--precision", "bf61"), Exit.USAGE, ["unknown precision", 'mean "bf16"', "bf16, fp32, tf32"]),
+        ((*DER, "--precision", "half"), Exit.USAGE, ["unknown precision", "bf16, fp32, tf32"]),
+        (("run", *DER[1:], "--engine", "egaer"), Exit.USAGE, ["unknown engine", 'mean "eager"', "auto, compiled"]),
+        (("resume", "--engine", "fast"), Exit.USAGE, ["unknown engine", "auto, compiled, eager, plain"]),
         (("run", *DER[1:], "--gpus-per-run", "2"), Exit.USAGE, ["--gpus-per-run"]),
         # names
         (("show", "gracee"), Exit.SPEC, ['"grace"']),
@@ -132,6 +136,7 @@ SWEEP: dict[str, Any] = {"methods": ["grace"], "protocols": ["digits-b0i2"]}
         ('methods = ["der"]\nprotocols = ["digits-b0i2"]\nseeds = [-1]', ["seeds", "between 0"]),
         ('methods = ["der"]\nprotocols = ["digits-b0i2"]\nseeds = [true]', ["seeds"]),
         ('methods = ["der"]\nprotocols = ["digits-b0i2"]\nlimit_epochs = 1.5', ["limit_epochs"]),
+        ('methods = ["der"]\nprotocols = ["digits-b0i2"]\nprecision = "fp23"', ["precision", 'mean "fp32"', "bf16, "]),
         ('methods = ["dr"]\nprotocols = ["digits-b0i2"]', ["unknown method", '"der"']),
         (
             'methods = ["grace"]\nprotocols = ["digits-b0i2"]\n[method.grace]\ntreshold = 1',

@@ -97,12 +97,16 @@ def test_a_new_protocol_that_does_not_fit(
     assert list(tmp_path.iterdir()) == []
 
 
-def answers(monkeypatch: pytest.MonkeyPatch, **trouble: str) -> None:
+FACTS = {"torch": "2.15.0", "cuda": "13.2", "gpus": ["H, 78 GiB"], "capabilities": [[9, 0]], "triton": True,
+         "amx": False, "avx512_bf16": False}  # fmt: skip
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any] | None = None, **trouble: str) -> None:
     """Let the processes that import torch, torchvision and ray say what they are told to."""
 
     def says(program: str) -> tuple[str, str]:
         name = "torch" if program == suite.doctor.TORCH else "ray" if "ray" in program else "torchvision"
-        found = json.dumps({"torch": "2.15.0", "cuda": "13.2", "gpus": ["H, 78 GiB"]}) if name == "torch" else "1.2"
+        found = json.dumps(FACTS | (facts or {})) if name == "torch" else "1.2"
         return ("", trouble[name]) if name in trouble else (found, "")
 
     monkeypatch.setattr(suite.doctor, "_python_says", says)
@@ -118,7 +122,8 @@ def test_a_fit_machine(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert said.code == Exit.DONE
     found = states(said)
     assert "bad" not in found.values()
-    assert {"Python", "torch", "torchvision", "GPUs", "Ray", "machine", "results", "data digits"} <= set(found)
+    looked_at = {"Python", "torch", "torchvision", "GPUs", "precision", "torch.compile", "Ray", "machine", "results"}
+    assert looked_at | {"data digits"} <= set(found)
     assert (found["data digits"], found["data imagenet1000"]) == ("good", "note")
     assert list(tmp_path.iterdir()) == []
 
@@ -137,6 +142,64 @@ def test_a_root_that_will_not_do(call: Call, tmp_path: Path, monkeypatch: pytest
     answers(monkeypatch)
     (tmp_path / "file").write_text("")
     assert states(call("doctor", "--root", "file", "--json"))["results"] == "bad"
+
+
+@pytest.mark.parametrize(
+    ("facts", "state", "words"),
+    [
+        ({}, "good", "tf32, bf16: a gain is expected here (tensor cores)"),
+        ({"capabilities": [[9, 0], [7, 5], [7, 5]]}, "note", "no gain expected on compute capability 7.5 < 8.0"),
+        ({"gpus": [], "amx": True, "avx512_bf16": True}, "good", "bf16: a gain is expected here (AMX)"),
+        ({"gpus": [], "avx512_bf16": True}, "note", "bf16: no gain expected here (AVX512-BF16 but no AMX)"),
+        ({"gpus": []}, "note", "bf16: no gain expected here (no AMX)"),
+    ],
+)
+def test_precisions_that_pay(
+    call: Call, monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any], state: str, words: str
+) -> None:
+    answers(monkeypatch, facts)
+    said = call("doctor", "--json")
+    assert (said.code, states(said)["precision"]) == (Exit.DONE, state)
+    assert words in said.out
+
+
+@pytest.mark.parametrize(
+    ("installed", "named", "facts", "state", "words"),
+    [
+        (["g++"], None, {}, "good", "C++ compiler: g++"),
+        (["c18"], "c18 --fast", {}, "good", "C++ compiler: c18"),
+        (["clang++"], None, {}, "note", "runs train without it: there is no C++ compiler g++ (set CXX=clang++)"),
+        ([], None, {"gpus": []}, "note", "no C++ compiler g++ (install g++ or set CXX)"),
+        (["g++"], "c18", {}, "note", "there is no C++ compiler c18"),
+        (["g++"], None, {"triton": False}, "note", "triton cannot be imported"),
+        (["g++"], None, {"triton": False, "gpus": []}, "good", "C++ compiler: g++"),  # only GPUs need it
+    ],
+)
+def test_what_compiling_needs(
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+    installed: list[str],
+    named: str | None,
+    facts: dict[str, Any],
+    state: str,
+    words: str,
+) -> None:
+    answers(monkeypatch, facts)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("shutil.which", lambda name: name if name in installed else None)
+    if named:
+        monkeypatch.setenv("CXX", named)
+    else:
+        monkeypatch.delenv("CXX", raising=False)
+    said = call("doctor", "--json")
+    assert (said.code, states(said)["torch.compile"]) == (Exit.DONE, state)
+    assert words in said.out
+
+
+def test_what_torch_is_asked_can_be_asked(call: Call) -> None:
+    found, trouble = suite.doctor._python_says(suite.doctor.TORCH)
+    assert trouble == ""
+    assert set(json.loads(found)) == set(FACTS)
 
 
 def test_a_package_that_is_too_old(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,7 @@ def test_plan_is_the_runs_of_the_sweep(call: Call) -> None:
             "protocol": "digits-b0i2",
             "order_seed": 1993,
             "train_seed": spec.train_seed,
+            "precision": "fp32",
             "done": False,
         }
         for spec in resolve(sweep)
@@ -124,6 +126,23 @@ def test_the_plan_in_words(call: Call) -> None:
         "run -m grace der -p digits-b0i2 cifar100-b0i10 --orders 1993 --seeds 0-2",
     ):
         assert words in said.out
+
+
+def test_a_precision_is_planned_and_handed_on(call: Call, tmp_path: Path) -> None:
+    usual = ("plan", "-m", "der", "-p", "digits-b0i2")
+    said = call(*usual, "--precision", "bf16")
+    assert "precision bf16: backbones in bfloat16" in said.out
+    (line,) = [line for line in said.out.splitlines() if line.startswith("next: ")]
+    assert line.endswith("--seeds 0 --precision bf16")
+    copied = shlex.split(line.partition(" run ")[2])
+    assert call("plan", *copied, "--json").json == call(*usual, "--precision", "bf16", "--json").json
+    assert "precision" not in call(*usual).out
+    assert call(*usual, "--precision", "fp32", "--json").json == call(*usual, "--json").json
+
+    (tmp_path / "sweep.toml").write_text('methods = ["der"]\nprotocols = ["digits-b0i2"]\nprecision = "tf32"\n')
+    assert [run["precision"] for run in call("plan", "sweep.toml", "--json").json["runs"]] == ["tf32"]
+    assert "run sweep.toml" in call("plan", "sweep.toml").out
+    assert call("plan", "sweep.toml", "--precision", "fp32", "--json").json == call(*usual, "--json").json
 
 
 def test_plan_writes_nothing(call: Call, tmp_path: Path) -> None:

@@ -44,6 +44,23 @@ def test_results_have_a_row_for_every_finished_run(call: Call) -> None:
     assert "drift (smoke)" in said.out
 
 
+def test_runs_of_another_precision_are_told_apart(call: Call, tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "results", write=True)
+    store.write(record(5, "widen", precision="bf16"))
+    store.write(record(6, "drift", precision="bf16", smoke=True))
+    said = call("results", "--where", "precision=bf16")
+    assert "widen (bf16)" in said.out
+    assert "drift (smoke, bf16)" in said.out
+    assert "anchor" not in said.out
+    assert [row["precision"] for row in call("results", "--json").json].count("bf16") == 2
+    rows = list(csv.DictReader(io.StringIO(call("table", "--to", "csv").out)))
+    assert [(row["method"], row["variant"], row["n"]) for row in rows] == [
+        ("anchor", "", "1"),
+        ("widen", 'precision="bf16"', "1"),
+        ("widen", 'precision="fp32"', "2"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("where", "count"),
     [(["method=widen"], 2), (["method=widen", "seed=1"], 1), (["method=widen", "method=anchor"], 3), (["method=*"], 4)],

@@ -165,6 +165,25 @@ def test_resume_remembers_how_a_sweep_was_run(call: Call, tmp_path: Path) -> Non
     assert said.err == 'error: unknown sweep "frist"; did you mean "first"?\n'
 
 
+def test_how_runs_are_carried_out_is_remembered_and_precision_is_what_they_are(call: Call, tmp_path: Path) -> None:
+    command = ("run", "-m", "finetune", "-p", "toy-b0i5", "--precision", "bf16", *HERE, "--engine", "plain")
+    assert call(*command, "--name", "half").code == Exit.DONE
+    text = (tmp_path / "results" / "sweeps" / "half.toml").read_text()
+    assert 'precision = "bf16"' in text
+    assert 'engine = "plain"' in text
+    assert "nothing to do" in call("resume", "half", "--engine", "eager").err
+    assert 'engine = "eager"' in (tmp_path / "results" / "sweeps" / "half.toml").read_text()
+    (row,) = call("results", "--json").json
+    assert row["precision"] == "bf16"
+    record = Store.open(tmp_path / "results").read(row["key"])
+    assert record.provenance["engine"] == "plain"
+    failed = call(*command[:-2], "--set", "method.finetune.later.lr=1e30")
+    assert failed.code == Exit.FAILED
+    (line,) = [line for line in failed.err.splitlines() if line.startswith("failed: ")]
+    assert line.startswith("failed: finetune toy-b0i5 o1993 s0 bf16: ")
+    assert "--seeds 0 --precision bf16 " in line.partition("alone: ")[2]
+
+
 def test_a_protocol_of_ones_own_is_run_and_resumed(call: Call, tmp_path: Path) -> None:
     made = call(
         "new", "protocol", "mine-b4", "--dataset", "toy", "--base", "4", "--increment", "6", "--memory", "3/class"

@@ -60,7 +60,8 @@ def test_the_script_and_the_module_are_one_command(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == 'error: unknown kind of name "methds"; did you mean "methods"?\n'
+    near, known = 'did you mean "methods"?', "known: backbones, datasets, methods, protocols."
+    assert done.stderr == f'error: unknown kind of name "methds"; {near} {known}\n'
 
 
 def test_a_reader_that_has_had_enough_is_no_error(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import shlex
 import pytest
 
 from suite.cli.words import assignments, command, count, duration, rounded, seed_list, size, span
-from suite.sweep import assigned, numbers, sweep_of
+from suite.seeds import numbers
+from suite.sweep import assigned, sweep_of
 
 
 @pytest.mark.parametrize(
