@@ -7,14 +7,13 @@ whole pixels and solarises from 255 (tests/grace/test_autoaugment.py compares th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from grace.streams.autoaugment_ops import MOVES, operate
 
 Step = tuple[str, float, int]  # operation, probability, level 0-9
 
@@ -54,7 +53,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "posterize": (8, 4), "solarize": (256, 0),
 }  # fmt: skip
 UNSIGNED = {"posterize", "solarize"}
-GREY = 128
 POLICY_DRAWS = 5  # which sub-policy, whether each of its steps is applied, the sign of each
 
 
@@ -77,58 +75,57 @@ def chosen(u: Sequence[float]) -> list[tuple[str, float]]:
     ]
 
 
-def operate(image: Image, operation: str, value: float) -> Image:
-    """Apply one operation to an "RGB" or "L" image. Shears are bicubic, shifts and rotations take the nearest pixel."""
-    from PIL import Image as P
-    from PIL import ImageEnhance, ImageOps
+# One tensor operation is for all images that share it; where pixels move, they share the magnitude as well.
+Group = tuple[str, float | None]
 
-    fill = GREY if image.mode == "L" else (GREY, GREY, GREY)
-    affine, (width, height) = P.Transform.AFFINE, image.size
-    match operation:
-        case "shear-x":
-            return image.transform(image.size, affine, (1, value, 0, 0, 1, 0), P.Resampling.BICUBIC, fillcolor=fill)
-        case "shear-y":
-            return image.transform(image.size, affine, (1, 0, 0, value, 1, 0), P.Resampling.BICUBIC, fillcolor=fill)
-        case "translate-x":
-            return image.transform(image.size, affine, (1, 0, value * width, 0, 1, 0), fillcolor=fill)
-        case "translate-y":
-            return image.transform(image.size, affine, (1, 0, 0, 0, 1, value * height), fillcolor=fill)
-        case "rotate":
-            return image.rotate(value, fillcolor=fill)
-        case "color":
-            return ImageEnhance.Color(image).enhance(1 + value)
-        case "contrast":
-            return ImageEnhance.Contrast(image).enhance(1 + value)
-        case "sharpness":
-            return ImageEnhance.Sharpness(image).enhance(1 + value)
-        case "brightness":
-            return ImageEnhance.Brightness(image).enhance(1 + value)
-        case "posterize":
-            return ImageOps.posterize(image, int(value))
-        case "solarize":
-            return ImageOps.solarize(image, value)  # type: ignore[arg-type]  # it compares with any number
-        case "autocontrast":
-            return ImageOps.autocontrast(image)
-        case "equalize":
-            return ImageOps.equalize(image)
-        case "invert":
-            return ImageOps.invert(image)
-    raise ValueError(f'no AutoAugment operation is called "{operation}"')
+
+def _group(operation: str, level: int, negative: bool) -> Group:
+    return operation, float(magnitude(operation, level, negative)) if operation in MOVES else None
+
+
+# POLICY by index: [sub-policy, step], and [sub-policy, step, whether the sign is negative].
+_PROBABILITIES = np.array([[probability for _, probability, _ in steps] for steps in POLICY])
+_SIGNED = [[[(name, level, sign) for sign in (False, True)] for name, _, level in steps] for steps in POLICY]
+_VALUES = np.array([[[float(magnitude(*s)) for s in step] for step in steps] for steps in _SIGNED])
+GROUPS: tuple[Group, ...] = tuple(dict.fromkeys(_group(*s) for steps in _SIGNED for step in steps for s in step))
+_GROUPS = np.array([[[GROUPS.index(_group(*s)) for s in step] for step in steps] for steps in _SIGNED])
+
+
+def selected(u: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return what `chosen` does, for all rows of u [B, 5]: positions in GROUPS and signed magnitudes, both [2, B].
+
+    The position of a step that is not applied is len(GROUPS).
+    """
+    row, step = (u[:, :1] * len(POLICY)).astype(np.int64), np.arange(2)
+    negative = (u[:, 3:5] < 0.5).astype(np.int64)
+    groups = np.where(u[:, 1:3] < _PROBABILITIES[row, step], _GROUPS[row, step, negative], len(GROUPS))
+    return groups.T, _VALUES[row, step, negative].T
 
 
 def cifar_policy(x: Tensor, u: Tensor) -> Tensor:
-    """Return x uint8 [B, C, H, W] after the sub-policy that each image's draws u float64 [B, 5] select."""
-    from PIL import Image as P
+    """Return x uint8 [B, C, H, W] after the sub-policy that each image's draws u float64 [B, 5] select.
 
-    pixels = x.permute(0, 2, 3, 1).cpu().numpy().copy()
-    for index, row in enumerate(u.tolist()):
-        steps = chosen(row)
-        if steps:
-            image = P.fromarray(pixels[index].squeeze(-1) if x.shape[1] == 1 else pixels[index])
-            for operation, value in steps:
-                image = operate(image, operation, value)
-            pixels[index] = np.asarray(image).reshape(pixels[index].shape)
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(x.device)
+    u belongs on the CPU, where images are sorted into groups: x's device learns of them by one copy and is not waited
+    for. The result is Pillow's, bit for bit.
+    """
+    groups, values = selected(u.to("cpu", torch.float64).numpy())
+    order = np.argsort(groups, axis=1, kind="stable")
+    back = np.argsort(order, axis=1)
+    # The images are gathered by the groups of the first step, from there by those of the second, and from there home.
+    gathers = (order[0], back[0][order[1]], back[1])
+    table = torch.from_numpy(np.stack([*gathers, *np.take_along_axis(values, order, axis=1).view(np.int64)]))
+    table = table.pin_memory().to(x.device, non_blocking=True) if x.is_cuda else table.to(x.device)
+    magnitudes = table[3:].view(torch.float64)
+    for step in range(2):
+        x = x.index_select(0, table[step])  # a copy, in which the groups are changed in place
+        counts = np.bincount(groups[step], minlength=len(GROUPS))
+        start = 0
+        for (operation, value), count in zip(GROUPS, counts.tolist(), strict=False):  # the last count: not applied
+            if count:
+                part = slice(start, start + count)
+                operate(x[part], operation, magnitudes[step, part] if value is None else value)
+                start += count
+    return x.index_select(0, table[2])
 
 
 def imagenet_policy(x: Tensor, seeds: Sequence[int]) -> Tensor:

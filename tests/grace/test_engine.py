@@ -1,0 +1,287 @@
+"""Precisions and ways: what the plain one is, that the others give the same, and that each resumes bit for bit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grace.nets import arithmetic as nets
+from grace.nets import backbone_factory
+from grace.nets.arithmetic import Arithmetic, can_compile, computing, current, flops
+from grace.nets.incremental import IncrementalNet
+from grace.seeds import derive
+from grace.streams.samples import Batch, Task
+from grace.streams.stream import tasks
+from grace.training import steps
+from grace.training.engine import Engine
+from grace.training.phase import Losses, Phase, Recipe
+from grace.training.steps import compiles
+from grace.training.trainer import Progress, Stopped, Trainer
+from tests.grace.streams_for_tests import PROTOCOL, SPEC, build, data, lasting, run, tiny, weights
+
+CPU = torch.device("cpu")
+PLAIN = Engine("fp32", "plain")
+compiling = pytest.mark.skipif(not can_compile(), reason="torch.compile lacks a C++ compiler here")
+EVERY = [
+    Engine("fp32", "plain"),
+    Engine("fp32", "eager"),
+    Engine("bf16", "eager"),
+    pytest.param(Engine("fp32", "compiled"), marks=compiling),
+    pytest.param(Engine("bf16", "compiled"), marks=compiling),
+]
+
+
+def first_task() -> Task:
+    return next(tasks(PROTOCOL, *data()))
+
+
+def fresh(net: nn.Module | None = None) -> IncrementalNet:
+    torch.manual_seed(3)
+    made = IncrementalNet(tiny, CPU)
+    made.add_branch()
+    made.add_classes(2)
+    return made
+
+
+def phase(net: IncrementalNet, task: Task, recipe: Recipe = Recipe(2, batch_size=32)) -> Phase:
+    def loss(batch: Batch) -> Losses:
+        return {"ce": F.cross_entropy(net.logits(batch.x), batch.y)}
+
+    return Phase(name="learn", trains=[net], data=task.train, loss=loss, recipe=recipe)
+
+
+def test_the_plain_way_is_the_loop_as_one_would_write_it() -> None:
+    task, net, twin = first_task(), fresh(), fresh()
+    recipe = Recipe(3, lr=0.1, weight_decay=1e-3, milestones=(2,), batch_size=32)
+    trainer = Trainer(task, seed=5, device=CPU)
+    trainer.fit(phase(net, task, recipe))
+    twin.train().requires_grad_(True)
+    momentum = [torch.zeros_like(p) for p in twin.parameters()]
+    for epoch, lr in enumerate([0.1, 0.1, 0.1 * 0.1]):
+        order = torch.Generator().manual_seed(derive(5, "task", 0, "learn", epoch, "order"))
+        rows = task.train.rows[torch.randperm(len(task.train), generator=order)]
+        total = 0.0
+        for piece in torch.split(rows, 32):
+            x = task.train.source.batch(piece, "train", derive(5, "task", 0, "learn", epoch, "view"))
+            features = twin.newest.stages[0](twin.newest.stem(x)).mean(dim=(2, 3))
+            logits = features @ twin.head.weight.T + twin.head.bias
+            loss = F.cross_entropy(logits, task.train.source.y[piece])
+            gradients = torch.autograd.grad(loss, list(twin.parameters()))
+            total += float(loss.detach().double()) * len(piece)
+            with torch.no_grad():
+                for p, gradient, velocity in zip(twin.parameters(), gradients, momentum, strict=True):
+                    velocity.mul_(0.9).add_(gradient + 1e-3 * p)
+                    p.sub_(lr * velocity)
+        assert trainer.phases[0]["losses"]["ce"][epoch] == pytest.approx(total / len(rows), rel=1e-5)
+    for name, value in net.state_dict().items():
+        assert torch.allclose(value.double(), twin.state_dict()[name].double(), rtol=1e-4, atol=1e-6), name
+    assert trainer.phases[0]["way"] == "plain"
+
+
+@pytest.mark.parametrize("engine", EVERY[1:])
+def test_every_way_learns_what_the_plain_one_learns(engine: Engine) -> None:
+    fields: dict[str, Any] = {"threshold": 1.1, "decay": 1.0}
+    plain = run(build("grace", **fields), engine=PLAIN)
+    other = run(build("grace", **fields), engine=engine)
+    close = 2e-3 if engine.precision == "fp32" else 5e-2
+    for a, b in zip(plain, other, strict=True):
+        assert [p["name"] for p in a.phases] == [p["name"] for p in b.phases]
+        for one, two in zip(a.phases, b.phases, strict=True):
+            assert two["way"] == engine.way
+            for term, values in one["losses"].items():
+                assert two["losses"][term] == pytest.approx(values, rel=close, abs=close)
+        assert a.footprint == b.footprint  # weights stay in fp32, in every precision
+        assert b.accuracy == pytest.approx(a.accuracy, abs=0.15)
+
+
+@pytest.mark.parametrize("engine", EVERY)
+def test_a_run_resumes_bit_for_bit_in_every_precision_by_every_way(engine: Engine, tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"threshold": 1.1, "decay": 1.0}
+    whole = build("grace", **fields)
+    expected = [lasting(r) for r in run(whole, engine=engine)]
+    stops = 0
+    while True:
+        learner = build("grace", **fields)
+        try:
+            found = run(learner, engine=engine, folder=tmp_path, observe=lambda p: True, checkpoint_seconds=0.0)
+        except Stopped:
+            stops += 1
+            continue
+        break
+    assert stops == 2 + 2 * (2 + 2) + 3  # after every epoch of every phase, and after every task
+    assert [lasting(r) for r in found] == expected
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(learner), strict=True))
+
+
+def test_engines_have_known_names() -> None:
+    with pytest.raises(ValueError, match="precision fp8 is not known; known: fp32, tf32, bf16"):
+        Engine("fp8")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="engine quick is not known; known: auto, plain, eager, compiled"):
+        Engine("fp32", "quick")  # type: ignore[arg-type]
+
+
+def test_backbones_compute_as_they_are_told_and_only_while_it_lasts() -> None:
+    net, x = fresh(), torch.rand(4, 3, 8, 8)
+    plain = net.newest(x)
+    with computing(Arithmetic(bf16=True)):
+        low = net.newest(x)
+        out = net(x)
+        assert current().bf16
+    assert current() == Arithmetic()
+    assert [m.dtype for m in plain] == [torch.float32]
+    assert [m.dtype for m in low] == [torch.bfloat16]
+    assert out.features.dtype == out.logits.dtype == torch.float32  # heads and losses stay exact
+    assert torch.allclose(low[0].float(), plain[0], rtol=0.05, atol=0.05)
+    assert not torch.equal(low[0].float(), plain[0])
+    assert torch.equal(net.newest(x)[0], plain[0])
+
+
+def test_branches_are_laid_out_for_the_way_also_when_they_are_rebuilt() -> None:
+    backbone = backbone_factory("resnet8")
+    with computing(Arithmetic(channels_last=True)):
+        net = IncrementalNet(backbone, CPU)
+        net.add_branch()
+        net.add_classes(3)
+        again = net.blank()
+        again.rebuild(net.layout())
+        again.load_state_dict(net.state_dict())
+        student = net.blank()
+        student.add_branch(like=net.newest)
+    kernels = [p for n in (net, again, student) for p in n.newest.parameters() if p.dim() == 4]
+    assert len(kernels) == 3 * 7
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+    plain = IncrementalNet(backbone, CPU).add_branch()
+    assert all(p.is_contiguous() for p in plain.parameters())
+
+
+@compiling
+def test_one_compilation_serves_every_branch() -> None:
+    from torch._dynamo.utils import counters
+
+    x = torch.rand(16, 3, 8, 8)
+    with computing(Arithmetic(compiled=True)):
+        first, *others = [tiny().eval().requires_grad_(False) for _ in range(4)]
+        expected = first.features(x)
+        before = counters["stats"]["unique_graphs"]
+        found = [other.features(x) for other in others]
+        assert counters["stats"]["unique_graphs"] == before
+    assert torch.allclose(expected, first.features(x), rtol=1e-4, atol=1e-5)
+    for other, features in zip(others, found, strict=True):
+        assert torch.allclose(features, other.features(x), rtol=1e-4, atol=1e-5)
+
+
+def test_flops_are_two_per_multiply_add_of_the_convolutions() -> None:
+    assert flops(tiny(), (3, 8, 8)) == 2 * 64 * 9 * (3 * 8 + 8 * 8)
+    # ResNet-32 on 32x32: the stem, then five blocks of two per stage; the first of a later stage halves the side
+    stem = 32 * 32 * 9 * 3 * 16
+    stages = [10 * 32 * 32 * 9 * 16 * 16]
+    stages += [16 * 16 * 9 * (16 * 32 + 9 * 32 * 32), 8 * 8 * 9 * (32 * 64 + 9 * 64 * 64)]
+    assert flops(backbone_factory("resnet32")(), (3, 32, 32)) == 2 * (stem + sum(stages))
+
+
+def test_compiling_is_chosen_by_the_size_of_the_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, net = first_task(), fresh()
+    short = phase(net, task)
+    monkeypatch.setattr(steps, "can_compile", lambda: True)
+    work = 3 * flops(net.newest, (3, SPEC.size, SPEC.size)) * len(task.train)
+    assert not compiles(Engine(), short, CPU)
+    epochs = math.ceil(steps.PAYS["cpu"] / work)
+    assert compiles(Engine(), replace(short, recipe=Recipe(epochs)), CPU)
+    assert not compiles(Engine(), replace(short, recipe=Recipe(epochs - 1)), CPU)
+    assert compiles(Engine(way="compiled"), short, CPU)
+    for way in ("plain", "eager"):
+        assert not compiles(Engine(way=way), replace(short, recipe=Recipe(epochs)), CPU)  # type: ignore[arg-type]
+    assert not compiles(Engine(way="compiled"), replace(short, trains=[net.head]), CPU)  # no backbone learns
+    monkeypatch.setattr(steps, "can_compile", lambda: False)
+    assert not compiles(Engine(way="compiled"), short, CPU)
+
+
+def test_without_a_compiler_training_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "can_compile", lambda: False)
+    records = run(build("replay", epochs=1), engine=Engine(way="compiled"))
+    assert {p["way"] for r in records for p in r.phases} == {"eager"}
+
+
+def test_a_missing_compiler_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch._inductor.cpp_builder as builder
+
+    def none() -> str:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(builder, "get_cpp_compiler", none)
+    nets.can_compile.cache_clear()
+    try:
+        assert not can_compile()
+    finally:
+        nets.can_compile.cache_clear()
+
+
+def test_terms_may_come_and_go_within_an_epoch() -> None:
+    task = first_task()
+    number = nn.Parameter(torch.zeros(1))
+    sizes: list[int] = []
+
+    def loss(batch: Batch) -> Losses:
+        sizes.append(len(batch.y))
+        common: dict[str, Tensor] = {"a": number.sum() + 1}
+        return common if len(batch.y) == 32 else common | {"b": number.sum() + 2}
+
+    trainer = Trainer(task, seed=0, device=CPU)
+    recipe = Recipe(1, lr=1e-12, weight_decay=0.0, batch_size=32)
+    trainer.fit(Phase(name="learn", trains=[number], data=task.train, loss=loss, recipe=recipe))
+    tail = [n for n in sizes if n != 32]
+    assert len(tail) == 1
+    losses = trainer.phases[0]["losses"]
+    assert losses["a"] == [pytest.approx(1)]
+    assert losses["b"] == [pytest.approx(2 * tail[0] / sum(sizes))]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_graphs_replay_what_eager_steps_do(precision: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = torch.device("cuda")
+    train, test = (split.to(where) for split in data())
+    task = next(tasks(PROTOCOL, train, test))
+
+    def trained(warm: int) -> tuple[list[Tensor], str]:
+        monkeypatch.setattr(steps, "WARM", warm)
+        torch.manual_seed(3)
+        net = IncrementalNet(tiny, where)
+        net.add_branch()
+        net.add_classes(2)
+        trainer = Trainer(task, seed=0, device=where, engine=Engine(precision, "eager"))
+        trainer.fit(phase(net, task, Recipe(4, batch_size=16)))
+        return [t.clone() for t in net.state_dict().values()], trainer.phases[0]["way"]
+
+    eager, way = trained(10**9)
+    replayed, other = trained(3)
+    assert (way, other) == ("eager", "eager+graph")
+    assert all(torch.equal(a, b) for a, b in zip(eager, replayed, strict=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_loss_that_cannot_be_captured_is_computed_step_by_step() -> None:
+    where = torch.device("cuda")
+    train, test = (split.to(where) for split in data())
+    task = next(tasks(PROTOCOL, train, test))
+    number = nn.Parameter(torch.zeros(1))
+    seen: list[Progress] = []
+
+    def loss(batch: Batch) -> Losses:
+        return {"a": number.sum() * float(batch.x.mean())}  # waits for the device
+
+    observe = lambda p: bool(seen.append(p))  # noqa: E731
+    trainer = Trainer(task, seed=0, device=where, engine=Engine("fp32", "eager"), observe=observe)
+    recipe = Recipe(2, batch_size=16)
+    trainer.fit(Phase(name="learn", trains=[number], data=task.train, loss=loss, recipe=recipe))
+    assert trainer.phases[0]["way"] == "eager"
+    assert len(seen) == 2
