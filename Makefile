@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
-.PHONY: setup demo test check format lock clean
+.PHONY: setup demo test bench check format lock clean
 
 PYTHON ?=
 venv := .venv
@@ -34,6 +34,9 @@ demo: $(stamp)
 
 test: $(stamp)
 	@$(py) -m pytest
+
+bench: $(stamp)
+	@$(py) -m bench.speed
 
 check: $(stamp)
 	@$(py) -m ruff format --check .

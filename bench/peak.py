@@ -1,0 +1,33 @@
+"""Prints the peak memory of one case in MiB: of the GPU, or of this process and its workers."""
+
+from __future__ import annotations
+
+import resource
+import sys
+
+import torch
+
+from bench.cases import CASES, ours, usual
+from bench.machine import device
+from grace.training.engine import Engine
+from suite.execute import exact
+
+
+def main() -> None:
+    """Run a short piece of the case and print the peak."""
+    kind, case, backbone = sys.argv[1], CASES[int(sys.argv[2])], sys.argv[3]
+    where = device()
+    if kind == "ours":
+        exact(torch.get_num_threads(), where, "fp32")
+        ours(case, backbone, Engine("fp32", "compiled"), where, 1280, epochs=1)
+    else:
+        usual(case, backbone, where, 1280, epochs=1)
+    if where.type == "cuda":
+        print(round(torch.cuda.max_memory_allocated() / 2**20))
+    else:
+        used = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        print(round(used[0] / 1024 + (2 * used[1] / 1024 if kind == "usual" else 0)))
+
+
+if __name__ == "__main__":
+    main()
