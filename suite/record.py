@@ -159,10 +159,8 @@ def decode(record: bytes, predictions: bytes, arrays: bool = True) -> RunRecord:
             raise Damaged("its predictions are not those that it was written with")
         found = _arrays(_read(predictions, ["readout"])[1]) if arrays else {}
         nothing: tuple[Labels, dict[str, Labels]] = (np.empty(0, np.int16), {})
-        header = {name: rows[0][name] for name in HEADER}
-        spec, provenance = json.loads(metadata["spec"]), json.loads(metadata["provenance"])
-        tasks = [_task_row(row, *found.get(row["task"], nothing)) for row in rows]
-        return RunRecord(**header, spec=spec, tasks=tasks, provenance=provenance)
+        told = {name: rows[0][name] for name in HEADER} | {n: json.loads(metadata[n]) for n in ("spec", "provenance")}
+        return RunRecord(**told, tasks=[_task_row(row, *found.get(row["task"], nothing)) for row in rows])
     except (Damaged, SuiteError):
         raise
     except Exception as error:  # whatever a parser says of bytes that are not its own
@@ -206,16 +204,17 @@ def _arrays(table: pa.Table) -> dict[int, tuple[Labels, dict[str, Labels]]]:
     """Return per task its labels, and its predictions by readout: the inverse of `_predictions_table`."""
     import numpy as np
 
+    from suite.columns import column
+
     readout = table["readout"].combine_chunks()
-    names, codes = readout.dictionary.to_pylist(), readout.indices.to_numpy(zero_copy_only=False)
-    task, label = table["task"].to_numpy(), table["label"].to_numpy()
-    top = np.stack([table[name].fill_null(-1).to_numpy() for name in TOP], axis=1)
+    names, codes = readout.dictionary.to_pylist(), column(readout.indices)
+    task, label = column(table["task"]), column(table["label"])
+    top = np.stack([column(table[name]) for name in TOP], axis=1)
     edges = [0, *(np.flatnonzero(np.diff(task) | np.diff(codes)) + 1).tolist(), len(task)]
     found: dict[int, tuple[Labels, dict[str, Labels]]] = {}
     for start, end in pairwise(edges):
-        width = int((top[start] >= 0).sum())
         _, predictions = found.setdefault(int(task[start]), (label[start:end], {}))
-        predictions[names[codes[start]]] = top[start:end, :width]
+        predictions[names[codes[start]]] = top[start:end, : (top[start] >= 0).sum()]
     return found
 
 

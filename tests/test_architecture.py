@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "suite.diagnosis": {"torch", "grace", "protocols", "suite"},
     "suite.execute": {"numpy", "torch", "grace", "protocols", "suite"},
     "suite.lanes": {"ray", "suite"},
+    "suite.columns": {"numpy"},
     "suite.record": {"numpy", "pyarrow", "grace", "suite"},
     "suite.store": {"pyarrow", "filelock", "suite"},
     "suite.live": {"rich", "suite"},

@@ -1,7 +1,7 @@
 """The process that holds Ray: starts or joins a cluster, launches the lanes and passes on what they tell.
 
-A lane is a one-worker TorchTrainer, launched by `fit` in a thread. Ray Train restarts a worker that dies; the queue
-gives it back the run it had.
+A lane is a one-worker trainer of Ray Train, launched by `fit` in a thread. Ray Train restarts a worker that dies; the
+queue gives it back the run it had.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from suite.errors import Exit, SuiteError
@@ -169,10 +169,10 @@ def _fit(job: Job, name: str, folder: Path, queue: Any, over: threading.Event) -
     callbacks: list[Any] = [Obituary(job.queue, name)]
     for _ in range(RELAUNCHES):
         try:
-            TorchTrainer(
+            # not TorchTrainer: for lanes of one worker it adds a process group, and imports of torch here and there
+            DataParallelTrainer(
                 lane,
                 train_loop_config={"job": job, "lane": name},
-                torch_config=TorchConfig(backend="gloo"),  # a lane of one needs no NCCL
                 scaling_config=ScalingConfig(
                     num_workers=1, use_gpu=bool(options.gpus_per_run), resources_per_worker=resources
                 ),

@@ -184,3 +184,49 @@ def test_checkpoints_are_whole_or_absent(tmp_path: Path) -> None:
     path.write_bytes(b"not a checkpoint")
     assert checkpoint.load(path) is None
     assert not path.exists()
+
+
+def test_checkpoints_in_a_thread_hold_what_was_there_when_they_were_asked_for(tmp_path: Path) -> None:
+    writer, values, log = checkpoint.Writer(), torch.zeros(1000), {"losses": {"ce": [1.0]}}
+    for number in range(5):
+        values.fill_(number)
+        writer.save(tmp_path / f"{number}.pt", {"values": [values], "log": log})
+        log["losses"]["ce"].append(2.0)
+    values.fill_(-1)
+    writer.close()
+    for number in range(5):
+        saved = checkpoint.load(tmp_path / f"{number}.pt")
+        assert saved is not None
+        assert saved["values"][0].eq(number).all()
+        assert len(saved["log"]["losses"]["ce"]) == number + 1
+
+
+def test_what_goes_wrong_in_the_thread_is_raised_at_the_next_save_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, state: dict[str, object]) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    writer = checkpoint.Writer()
+    writer.save(tmp_path / "a.pt", {})
+    with pytest.raises(OSError, match="No space"):
+        writer.save(tmp_path / "b.pt", {})
+    writer.wait()  # raised once
+    writer.save(tmp_path / "c.pt", {})
+    with pytest.raises(OSError, match="No space"):
+        writer.close()
+
+
+def test_a_trainer_saves_in_time_for_the_next_one(tmp_path: Path) -> None:
+    log: list[Batch] = []
+    trainer = Trainer(task(), seed=1, device=CPU, folder=tmp_path, checkpoint_seconds=0.0)
+    fit_once(trainer, Recipe(3, batch_size=4), log)
+    trainer.close()
+    assert [p.name for p in tmp_path.iterdir()] == ["task000-learn.pt"]
+    again = Trainer(task(), seed=1, device=CPU, folder=tmp_path)
+    before = len(log)
+    fit_once(again, Recipe(3, batch_size=4), log)
+    again.close()
+    assert len(log) == before  # loaded, not trained
+    assert again.phases[0]["losses"] == trainer.phases[0]["losses"]
