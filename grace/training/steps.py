@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Floating-point operations of a phase from which compiling its backbones pays. Measured on one core: it saves a sixth
 # of the time and takes 20 to 40 seconds on a machine that has not done it before, so two to three minutes of training.
 PAYS = {"cpu": 1e13, "cuda": 1e14}
+GRAPHS = {"cuda"}  # kinds of devices on which steps are captured
 WARM = 3  # steps taken before one is captured: libraries initialise and compilers run then
 
 
@@ -52,7 +53,7 @@ class Steps:
         device = params[0].device if params else torch.device("cpu")
         self._phase, self._optimiser, self._params = phase, optimiser, params
         self._compiled = compiles(engine, phase, device)
-        self._graphs = engine.way != "plain" and device.type == "cuda"
+        self._graphs = engine.way != "plain" and device.type in GRAPHS
         self._graph: _Graph | None = None
         self._side = torch.cuda.Stream(device) if self._graphs else None  # type: ignore[no-untyped-call]
         self._taken = 0

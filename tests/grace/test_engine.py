@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -239,6 +241,113 @@ def test_terms_may_come_and_go_within_an_epoch() -> None:
     losses = trainer.phases[0]["losses"]
     assert losses["a"] == [pytest.approx(1)]
     assert losses["b"] == [pytest.approx(2 * tail[0] / sum(sizes))]
+
+
+class Recorded:
+    """Stands for a CUDA graph where there is no CUDA: replaying computes again, into what was there at its capture."""
+
+    captured: list[Recorded] = []  # noqa: RUF012
+    replays = 0
+
+    def __init__(self) -> None:
+        Recorded.captured.append(self)
+
+    def replay(self) -> None:
+        graph = next(g for g in self.owners if g._graph is self)
+        kept = [p.grad for p in graph._params]
+        names, terms = self.steps._differentiated(Batch(graph._x, graph._y), full=True)
+        assert names == graph._names
+        graph._terms.copy_(terms)
+        for static, parameter in zip(graph._gradients, graph._params, strict=True):
+            assert static is not None
+            assert parameter.grad is not None
+            static.copy_(parameter.grad)
+        for parameter, gradient in zip(graph._params, kept, strict=True):
+            parameter.grad = gradient
+        Recorded.replays += 1
+
+
+@pytest.fixture
+def doubles(monkeypatch: pytest.MonkeyPatch) -> type[Recorded]:
+    class Stream:
+        def __init__(self, device: object = None) -> None: ...
+
+        def wait_stream(self, other: object) -> None: ...
+
+    @contextmanager
+    def streaming(stream: object) -> Iterator[None]:
+        yield
+
+    @contextmanager
+    def capturing(graph: Recorded, stream: object, capture_error_mode: str) -> Iterator[None]:
+        assert capture_error_mode == "thread_local"
+        yield
+
+    made = steps._Graph.__init__
+
+    def remember(self: Any, owner: Any, batch: Batch) -> None:
+        made(self, owner, batch)
+        self._graph.steps, self._graph.owners = owner, [self]
+
+    Recorded.captured.clear()
+    Recorded.replays = 0
+    monkeypatch.setattr(steps, "GRAPHS", {"cpu"})
+    monkeypatch.setattr(steps._Graph, "__init__", remember)
+    nothing = lambda: None  # noqa: E731
+    stand_ins = {"Stream": Stream, "current_stream": Stream, "stream": streaming, "CUDAGraph": Recorded,
+                 "graph": capturing, "empty_cache": nothing, "synchronize": nothing}  # fmt: skip
+    for name, double in stand_ins.items():
+        monkeypatch.setattr(torch.cuda, name, double)
+    return Recorded
+
+
+def linear(way: Any) -> tuple[list[Tensor], dict[str, Any]]:
+    """Train a linear layer on the toy's pixels, two gradients edited."""
+    task = first_task()
+    torch.manual_seed(1)
+    layer = nn.Linear(192, 2)
+    layer.requires_grad_(False)
+
+    def loss(batch: Batch) -> Losses:
+        scores = layer(batch.x.flatten(1))
+        return {"ce": F.cross_entropy(scores, batch.y), "size": 0.1 * scores.square().mean()}
+
+    def halve() -> None:
+        assert layer.bias.grad is not None
+        layer.bias.grad.mul_(0.5)
+
+    trainer = Trainer(task, seed=0, device=CPU, engine=Engine("fp32", way))
+    made = Phase(name="learn", trains=[layer], data=task.train, loss=loss, recipe=Recipe(3, batch_size=12))
+    trainer.fit(replace(made, after_backward=halve))
+    return [t.clone() for t in layer.state_dict().values()], trainer.phases[0]
+
+
+def test_replayed_steps_are_the_steps(doubles: type[Recorded]) -> None:
+    with pytest.MonkeyPatch.context() as plain:
+        plain.setattr(steps, "GRAPHS", set())
+        expected, log = linear("eager")
+        assert log["way"] == "eager"
+    found, replayed = linear("eager")
+    assert len(doubles.captured) == 1
+    full = 3 * (80 // 12)  # the last batch of an epoch is smaller, and never replayed
+    assert doubles.replays == full - steps.WARM
+    assert replayed["way"] == "eager+graph"
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert replayed["losses"] == log["losses"]
+
+
+def test_what_cannot_be_captured_is_done_step_by_step(doubles: type[Recorded], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: object, **named: object) -> object:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    with pytest.MonkeyPatch.context() as plain:
+        plain.setattr(steps, "GRAPHS", set())
+        expected, _ = linear("eager")
+    monkeypatch.setattr(torch.cuda, "graph", refused)
+    found, log = linear("eager")
+    assert log["way"] == "eager"
+    assert doubles.replays == 0
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 @pytest.mark.gpu
