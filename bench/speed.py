@@ -29,7 +29,7 @@ from grace.training.engine import Engine
 from suite.execute import exact
 
 PLAIN = Engine("fp32", "plain")
-SHORT = 3.0  # seconds that one measurement of a bare step should take, about
+SHORT = 2.0  # seconds that one measurement should take, about
 Samples = dict[tuple[str, str], list[float]]  # (case, what) -> images per second, one per round
 
 
@@ -59,14 +59,15 @@ def _round(case: Case, backbone: str, wanted: Sequence[str], where: torch.device
     exact(threads, where, "fp32")
     rate = found[case.name, "(a) plain"][0] if not first else bare(case, backbone, PLAIN, where, 2)
     steps = max(4, round(SHORT * rate / BATCH))
-    count = min(max(4, steps) * BATCH, 5000)
+    count = 5000 if where.type == "cuda" else 3 * BATCH  # images of an epoch
+    epochs = max(2, round(SHORT * rate / count))
     samples = {"(a) plain": bare(case, backbone, PLAIN, where, steps)}
     samples["(c) usual"] = usual(case, backbone, where, count)
     for precision in wanted:
         exact(threads, where, precision)
         engine = Engine(precision, "compiled")  # type: ignore[arg-type]
         samples[f"(a) {precision}"] = bare(case, backbone, engine, where, steps)
-        samples[f"(b) {precision}"] = ours(case, backbone, engine, where, count, epochs=2)
+        samples[f"(b) {precision}"] = ours(case, backbone, engine, where, count, epochs)
     exact(threads, where, "fp32")
     print(case.name, {kind: round(value) for kind, value in samples.items()}, file=sys.stderr, flush=True)
     for kind, value in samples.items():
@@ -123,10 +124,30 @@ def peaks(backbone: str) -> list[str]:
     return lines
 
 
+def determinism(backbone: str) -> list[str]:
+    """Return the table of what determinism costs a bare step of one branch, as torch has it and as it is used here."""
+    where, taken = device(), dict[str, list[float]]()
+    for _ in range(3):
+        for name, (wanted, filled) in {"not asked for": (False, False), "asked for": (True, False),
+                                       "asked for, fresh memory filled with NaN": (True, True)}.items():  # fmt: skip
+            exact(torch.get_num_threads(), where, "fp32")
+            torch.use_deterministic_algorithms(wanted)
+            torch.utils.deterministic.fill_uninitialized_memory = filled
+            rate = bare(CASES[0], backbone, Engine("fp32", "eager"), where, 8 if where.type == "cpu" else 500)
+            taken.setdefault(name, []).append(rate)
+    exact(torch.get_num_threads(), where, "fp32")
+    free = taken["not asked for"]
+    lines = ["| deterministic algorithms | images/s | time of a step over that without |", "|---|---|---|"]
+    for name, values in taken.items():
+        each = [f / v for f, v in zip(free, values, strict=True)]
+        lines.append(f"| {name} | {median(values):,.0f} | {median(each):.3f} ({min(each):.3f}-{max(each):.3f}) |")
+    return lines
+
+
 def main() -> None:
     """Measure, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=9.0, help="for the rounds; the rest takes about four more")
+    parser.add_argument("--minutes", type=float, default=8.0, help="for the rounds; the rest takes about four more")
     parser.add_argument("--backbone", default="resnet32")
     parser.add_argument("--precisions", default=",".join(precisions()))
     options = parser.parse_args()
@@ -145,7 +166,7 @@ def main() -> None:
              "Measured ceilings: " + "; ".join(f"{k} {v:.3g}" for k, v in best.items()) + ".", "",
              *floors(found, options.backbone, wanted, best), "", "## Passes without training", "",
              *passes(options.backbone), "", "## A whole small GRACE run", "", *small_runs(), "", "## Peak memory", "",
-             *peaks(options.backbone)]  # fmt: skip
+             *peaks(options.backbone), "", "## Determinism", "", *determinism(options.backbone)]  # fmt: skip
     report("speed", f"Training speed, {options.backbone}", lines)
 
 

@@ -177,7 +177,7 @@ class Trainer:
         path = self._path(phase)
         if path is not None:
             weights, momentum = trainables.weights(phase.trains), optimiser.state_dict()["state"]
-            self._writer.save(path, {"epoch": epoch, "weights": weights, "optimiser": momentum, "log": log})
+            self._writer.save(path, {"epoch": epoch, "weights": weights, "momentum": momentum, "log": log})
 
     def _resume(self, phase: Phase, optimiser: torch.optim.SGD) -> tuple[int, dict[str, Any]]:
         """Return the first epoch left to train and the phase's log so far."""
@@ -185,7 +185,7 @@ class Trainer:
         saved = checkpoint.load(path) if path is not None else None
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        if saved is None:
+        if saved is None or "momentum" not in saved:  # or of an earlier version, which costs time only
             return 0, {
                 "name": phase.name,
                 "epochs": phase.recipe.epochs,
@@ -196,5 +196,5 @@ class Trainer:
                 "losses": {},
             }
         trainables.restore(phase.trains, saved["weights"])
-        optimiser.load_state_dict({**optimiser.state_dict(), "state": saved["optimiser"]})
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": saved["momentum"]})
         return saved["epoch"] + 1, saved["log"]
