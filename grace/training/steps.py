@@ -15,6 +15,7 @@ from grace.training.phase import Phase
 from grace.training.trainables import backbones
 
 if TYPE_CHECKING:
+    from grace.nets.backbone import Backbone
     from grace.training.engine import Engine
 
 # Floating-point operations of a phase from which compiling its backbones pays. Measured on one core: it saves a sixth
@@ -35,13 +36,18 @@ def arithmetic(engine: Engine, device: torch.device) -> Arithmetic:
 def compiles(engine: Engine, phase: Phase, device: torch.device) -> bool:
     """Whether the phase's full batches go through compiled backbones: a function of phase and machine alone."""
     trained = backbones(phase.trains)
-    if engine.way in ("plain", "eager") or not trained or not can_compile():
-        return False
-    if engine.way == "compiled":
-        return True
+    wanted = engine.way == "compiled" or (engine.way == "auto" and trained and _pays(trained, phase, device))
+    return bool(trained and wanted) and can_compile()  # looked up last: the compiler takes a second to import
+
+
+def _pays(trained: Sequence[Backbone], phase: Phase, device: torch.device) -> bool:
+    """Whether the phase is long enough for compiling to pay."""
     shape = tuple(phase.data.source.batch(phase.data.rows[:1], "test", 0).shape[1:])
-    each = 3 * sum(flops(backbone, shape) for backbone in trained)  # backward costs about two forwards
-    return phase.recipe.epochs * len(phase.data) * each >= PAYS.get(device.type, float("inf"))
+    passes = 3 * phase.recipe.epochs * len(phase.data)  # backward costs about two forwards
+    enough = PAYS.get(device.type, float("inf")) / max(passes, 1)
+    # counting takes a while: it is left out where every weight multiplying every pixel would not be enough
+    most = 2 * shape[-2] * shape[-1] * sum(p.numel() for backbone in trained for p in backbone.parameters())
+    return most >= enough and sum(flops(backbone, shape) for backbone in trained) >= enough
 
 
 class Steps:

@@ -199,6 +199,8 @@ def test_compiling_is_chosen_by_the_size_of_the_phase(monkeypatch: pytest.Monkey
     for way in ("plain", "eager"):
         assert not compiles(Engine(way=way), replace(short, recipe=Recipe(epochs)), CPU)  # type: ignore[arg-type]
     assert not compiles(Engine(way="compiled"), replace(short, trains=[net.head]), CPU)  # no backbone learns
+    monkeypatch.setattr(steps, "flops", lambda backbone, shape: pytest.fail("counted in vain"))
+    assert not compiles(Engine(), short, CPU)
     monkeypatch.setattr(steps, "can_compile", lambda: False)
     assert not compiles(Engine(way="compiled"), short, CPU)
 
