@@ -1,4 +1,4 @@
-"""What may follow a protocol's name: `+net=resnet18`, `+aa`, `+m=5000`. Each suffix reads and spells one property."""
+"""What may follow a protocol's name: `+net=resnet18`, `+aa`, `+cache256`, `+m=5000`; each is about one property."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from grace.streams.protocol import Budget, Protocol
+
+CACHED = 256  # pixels: what the test view of ImageNet's 224 is cut from
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,19 @@ def _autoaugment(protocol: Protocol, value: str | None) -> Protocol:
     )
 
 
+def _cache(protocol: Protocol, value: str | None) -> Protocol:
+    """Take the images from a copy of shorter side 256, made once: other training crops, so another protocol."""
+    if value is not None:
+        raise ValueError("+cache256 takes no value")
+    spec = protocol.dataset
+    if not spec.encoded:
+        raise ValueError(f"+cache256 is for images decoded on demand, {spec.name} is held in memory; leave it out")
+    try:
+        return replace(protocol, dataset=replace(spec, cache=CACHED))
+    except ValueError as error:
+        raise ValueError(f"+cache256: {error}; leave it out") from None
+
+
 def _memory(protocol: Protocol, value: str | None) -> Protocol:
     return replace(protocol, budget=budget_of(value or ""))
 
@@ -54,6 +69,7 @@ def _memory(protocol: Protocol, value: str | None) -> Protocol:
 SUFFIXES = (  # in canonical order
     Suffix(("net",), "+net=BACKBONE", _net, lambda p: f"+net={p.backbone}"),
     Suffix(("aa",), "+aa", _autoaugment, lambda p: "+aa" if p.dataset.augmentation.autoaugment else ""),
+    Suffix(("cache256",), "+cache256", _cache, lambda p: "+cache256" if p.dataset.cache else ""),
     Suffix(("m", "mem"), "+m=NUMBER or +m=NUMBER/class", _memory, lambda p: f"+m={p.budget}"),
 )
 FORMS = ", ".join(suffix.form for suffix in SUFFIXES)

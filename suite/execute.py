@@ -60,7 +60,8 @@ def execute(
     config = build(config_class, spec.config, spec.method)
     protocol = spec.protocol
     order = protocol.class_order(spec.order_seed)
-    train, test, content = _loaded(protocol.dataset, data, order, download, max(0, threads - 1), device)
+    workers = max(int(device.type == "cuda"), threads - 1)  # a GPU should not wait for this process to decode
+    train, test, content = _loaded(protocol.dataset, data, order, download, workers, device)
     smallest = int(torch.bincount(train.y).min())
     if protocol.budget.per == "class" and protocol.budget.exemplars > smallest:
         raise DataError(

@@ -41,6 +41,7 @@ class DatasetSpec:
     std: tuple[float, ...]
     augmentation: Augmentation = Augmentation()
     subset: str = ""  # which classes of a larger dataset: "ucir" or "first" for ImageNet-100
+    cache: int = 0  # shorter side, pixels, to which larger encoded images are brought once; 0 leaves them as they are
     per_class: int | None = None  # training images of the smallest class; None until the data are read
     train_images: int | None = None
     test_images: int | None = None
@@ -56,6 +57,10 @@ class DatasetSpec:
         for field, value in (("mean", self.mean), ("std", self.std)):
             require(len(value) == self.channels, f"{field} needs {self.channels} numbers, not {len(value)}")
         require(min(self.std) > 0, f"std must be above 0, not {list(self.std)}")
+        require(self.cache >= 0, f"cache must not be negative, not {self.cache}")
+        require(not self.cache or self.encoded, f"{self.name} is held whole: it has no images to bring to another size")
+        least = round(self.size * 256 / 224)  # the shorter side of which the test view is the centre
+        require(not 0 < self.cache < least, f"images of {self.cache} pixels are too small for inputs of {self.size}")
 
     @property
     def bytes_per_image(self) -> int:
@@ -70,4 +75,6 @@ class DatasetSpec:
     def identity(self) -> dict[str, Any]:
         """Return what determines a result: all but where the images lie and how many were announced."""
         outside = {"path", "source", "licence", "per_class", "train_images", "test_images"}
+        if not self.cache:
+            outside.add("cache")  # what is left as it is has the identity that it had before there was a choice
         return {name: value for name, value in asdict(self).items() if name not in outside}

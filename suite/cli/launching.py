@@ -81,11 +81,11 @@ def _fetch(settings: Settings, left: list[Planned], options: LaunchOptions) -> N
     """Check the images of every run that is left, and download what is missing and may be."""
     from grace.streams.datasets import check, fetch
 
-    specs = {run.spec.protocol.dataset.name: run.spec.protocol.dataset for run in left}
-    for name, spec in specs.items():
-        settings.note(f"data {name}: {check(spec, options.data, options.download)}")
+    specs = list(dict.fromkeys(run.spec.protocol.dataset for run in left))
+    for spec in specs:
+        settings.note(f"data {spec.name}: {check(spec, options.data, options.download)}")
     if options.download:
-        for spec in specs.values():
+        for spec in specs:
             fetch(spec, options.data)
 
 

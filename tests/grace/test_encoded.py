@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import io
 import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,12 +23,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import functional as V
 
 from grace.checks import DataError
+from grace.streams import images, views
 from grace.streams.catalogue import Augmentation, DatasetSpec
 from grace.streams.datasets import check, fingerprint, load, smallest_class
+from grace.streams.encoded import resized
 from grace.streams.encoded.subsets import SUBSETS, members
-from grace.streams.images import EncodedImages, TensorImages
+from grace.streams.images import Decoder, EncodedImages, TensorImages
 
 torch.set_num_threads(1)
 AA = Augmentation(brightness=63 / 255, autoaugment=True, cutout=6)
@@ -219,8 +229,6 @@ def test_the_subsets_of_imagenet(tmp_path: Path) -> None:
 
 
 def test_the_other_subset_of_imagenet_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import hashlib
-
     from grace.streams.encoded import subsets
 
     names = [f"n{i:08}" for i in range(100)]
@@ -258,8 +266,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folder(tmp_path_factory.mktemp("data") / "mine", per_class=8).parent
 
 
-def test_workers_change_nothing(folder: Path) -> None:
+def test_workers_change_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # One pair of processes for all of it: their start is what takes time.
+    monkeypatch.setattr(images, "PIECE", 2)  # so that a batch is put together from what several were asked for
     some = spec(augmentation=Augmentation(crop="resized", autoaugment=True, brightness=0.2, cutout=4))
     alone, _ = both(some, folder)
     shared, _ = both(some, folder, workers=2)
@@ -288,6 +297,8 @@ def test_workers_change_nothing(folder: Path) -> None:
         path.write_bytes(whole)
     assert "\n" not in str(caught.value)
     assert torch.equal(torch.cat(list(shared.stream(rows, 24, "train", 3))), alone.batch(rows, "train", 3))
+    assert shared._loader is not None
+    assert not shared._loader.pin_memory  # nothing is pinned where there is no GPU to copy to
 
 
 @pytest.mark.parametrize(("crop", "fields"), list(pairs()))
@@ -432,3 +443,248 @@ def test_shards_beside_which_nothing_can_be_written(tmp_path: Path, monkeypatch:
     assert len(list(tmp_path.glob("grace-arrow-*/*.arrow"))) == 2
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not" / "there"))
     refuses(spec("parquet"), tmp_path, "make one of them writable")
+
+
+def test_a_gpu_gets_images_that_it_augments_itself(folder: Path) -> None:
+    some = spec(augmentation=Augmentation(crop="resized", padding=0, brightness=0.3, cutout=4))
+    whole, _ = both(some, folder)
+    bare = Decoder(whole.decoder.source, some, augments=False)
+    rows = torch.tensor([9, 2, 17, 2])
+    for view in ("train", "test"):
+        x = bare[rows, view, 8]  # type: ignore[index]
+        assert isinstance(x, torch.Tensor)
+        later = views.augment(x, rows, 8, some.augmentation) if view == "train" else x
+        assert torch.equal(views.normalise(later, some), whole.batch(rows, view, 8))  # type: ignore[arg-type]
+    gpu = torch.device("cuda")
+    assert not whole.to(gpu).decoder.augments
+    one_by_one = replace(some, augmentation=replace(some.augmentation, autoaugment=True))
+    assert both(one_by_one, folder)[0].to(gpu).decoder.augments
+    assert whole.to(torch.device("cpu")).decoder.augments
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("autoaugment", [False, True])
+def test_a_gpu_sees_the_same_inputs(folder: Path, autoaugment: bool) -> None:
+    view = Augmentation(crop="resized", padding=0, brightness=0.3, cutout=4, autoaugment=autoaugment)
+    alone, _ = both(spec(augmentation=view), folder)
+    moved = both(spec(augmentation=view), folder, workers=1)[0].to(torch.device("cuda"))
+    rows = torch.arange(24).flip(0)
+    got = torch.cat(list(moved.stream(rows, 10, "train", 3)))
+    assert got.is_cuda
+    assert torch.allclose(got.cpu(), alone.batch(rows, "train", 3), atol=1e-6)
+    assert moved._loader is not None
+    assert moved._loader.pin_memory
+
+
+# Shorter side 24 for inputs of 21 pixels, as 256 is for 224.
+RESIZED = Augmentation(crop="resized", padding=0)
+SIZES = [(60, 40), (40, 60), (24, 24), (30, 20), (200, 24), (47, 31), (48, 48), (25, 31)]
+
+
+def cached(kind: str = "folder", **fields: Any) -> DatasetSpec:
+    return spec(kind, **{"size": 21, "cache": 24, "augmentation": RESIZED} | fields)
+
+
+def write_large(root: Path) -> Path:
+    """A folder of three classes whose images have the sizes above, in turn."""
+    for split, count in (("train", 8), ("test", 2)):
+        for label, name in enumerate(("ant", "bee", "cat")):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                picture(10 * label + i, SIZES[(i + label) % 8]).save(folder / f"{i}.png")
+    return root
+
+
+def copies(data: Path) -> list[str]:
+    return sorted(path.name for path in (data / "resized").iterdir())
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_a_resized_copy_holds_what_torchvision_makes_of_the_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], channels: int
+) -> None:
+    root = write_large(tmp_path / "mine")
+    some = cached(channels=channels, mean=(0.5,) * channels, std=(0.25,) * channels)
+    assert check(some, tmp_path) == "24 + 6 images of 3 classes"
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(" images once")[0] for line in said] == ["mine: resizing 24 train", "mine: resizing 6 test"]
+    train, test = both(some, tmp_path)
+    assert capsys.readouterr().err == ""  # it is made once
+    for row, path in enumerate(sorted((root / "train").rglob("*.png"))):
+        image = Image.open(path).convert("L" if channels == 1 else "RGB")
+        wanted = V.resize(image, 24) if min(image.size) > 24 else image
+        stored = Image.open(io.BytesIO(train.decoder.source.read(row)))
+        assert torch.equal(V.pil_to_tensor(stored), V.pil_to_tensor(wanted))
+        assert str(path) in train.decoder.source.where(row)
+    plain_train, plain_test = both(replace(some, cache=0), tmp_path)
+    rows = torch.arange(24)
+    assert torch.equal(train.y, plain_train.y)
+    assert torch.equal(train.batch(rows, "test", 0), plain_train.batch(rows, "test", 0))
+    assert torch.equal(test.batch(rows[:6], "test", 0), plain_test.batch(rows[:6], "test", 0))
+    assert not torch.equal(train.batch(rows, "train", 3), plain_train.batch(rows, "train", 3))
+    elsewhere = pickle.loads(pickle.dumps(train.decoder))  # as a worker gets it
+    assert torch.equal(elsewhere[rows, "train", 3], train.decoder[rows, "train", 3])
+
+
+def test_a_resized_copy_is_another_dataset(tmp_path: Path) -> None:
+    write_large(tmp_path / "mine")
+    plain = replace(cached(), cache=0)
+    assert fingerprint(*both(cached(), tmp_path)) != fingerprint(*both(plain, tmp_path))
+    assert cached().identity() == plain.identity() | {"cache": 24}
+    assert "cache" not in plain.identity()  # as before there was a choice: older records stay comparable
+    for fault, words in (
+        ({"cache": 23}, "images of 23 pixels are too small for inputs of 21"),
+        ({"cache": -1}, "must not be negative"),
+        ({"kind": "cifar100"}, "mine is held whole"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            cached(**fault)  # type: ignore[arg-type]
+
+
+def test_a_resized_copy_of_shards(tmp_path: Path) -> None:
+    write_shards(tmp_path / "mine", LABELS)
+    some = cached("parquet", size=8, cache=10)
+    train, test = both(some, tmp_path)
+    plain_train, plain_test = both(replace(some, cache=0), tmp_path)
+    assert train.batch(torch.arange(9), "train", 3).shape == (9, 3, 8, 8)
+    for got, wanted in ((train, plain_train), (test, plain_test)):
+        for row in range(len(wanted.y)):
+            expected = V.resize(Image.open(io.BytesIO(wanted.decoder.source.read(row))), 10)
+            stored = Image.open(io.BytesIO(got.decoder.source.read(row)))
+            assert torch.equal(V.pil_to_tensor(stored), V.pil_to_tensor(expected))
+    before = copies(tmp_path)
+    for file in (tmp_path / "mine" / "data").glob("*.parquet"):
+        os.utime(file, (1, 1))
+    both(some, tmp_path)
+    assert len(copies(tmp_path)) == len(before) + 2
+
+
+def test_a_resized_copy_follows_its_originals(tmp_path: Path) -> None:
+    root = write_large(tmp_path / "mine")
+    both(cached(), tmp_path)
+    before = copies(tmp_path)
+    path = root / "train" / "bee" / "3.png"
+    whole = path.read_bytes()
+    os.utime(path, (1, 1))  # replaced by one of the same size, for all that a listing tells
+    train, _ = both(cached(), tmp_path)
+    assert len(copies(tmp_path)) == len(before) + 1  # the test split is as it was
+    path.write_bytes(whole[:-30])
+    refuses(cached(), tmp_path, str(path), "cannot be read")
+    assert not list((tmp_path / "resized").glob("*.part"))
+    assert train.batch(torch.arange(24), "test", 0).isfinite().all()  # what is there needs no originals
+
+
+def test_a_damaged_copy_is_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_large(tmp_path / "mine")
+    train, _ = both(cached(), tmp_path)
+    rows = torch.arange(24)
+    wanted = train.batch(rows, "train", 3)
+    file = next((tmp_path / "resized").glob("mine-train-*"))
+    whole = file.read_bytes()
+    index = len(whole) - 16 - 8 * 25
+    for damaged in (
+        whole[:-1],
+        whole[:1000],
+        b"",
+        whole[:index] + bytes(8) + bytes(8) + whole[index + 16 :],
+        whole + b"x",
+    ):
+        file.write_bytes(damaged)
+        capsys.readouterr()
+        again, _ = both(cached(), tmp_path)
+        assert "damaged; it is made again" in capsys.readouterr().err
+        assert torch.equal(again.batch(rows, "train", 3), wanted)
+        assert file.read_bytes() == whole
+    file.write_bytes(bytes(100) + whole[100:])  # in place: the index is still there
+    with pytest.raises(DataError, match=rf"^{file}: damaged; delete it, and it is made again$"):
+        again.batch(rows, "train", 3)
+    file.unlink()
+    resized._opened.cache_clear()
+    with pytest.raises(DataError, match=r"cannot be read \(\[Errno 2\]"):
+        again.batch(rows, "train", 3)
+
+
+def test_where_a_copy_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_large(tmp_path / "mine")
+    (tmp_path / "resized").write_text("in the way")
+    refuses(cached(), tmp_path, str(tmp_path / "resized"), "leave +cache256 out")
+    (tmp_path / "resized").unlink()
+    monkeypatch.setattr(resized.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10_000}))
+    refuses(cached(), tmp_path, str(tmp_path / "resized"), "0.0 MB are free", "make room")
+    assert copies(tmp_path) == [".lock"]
+    monkeypatch.undo()
+    monkeypatch.setattr(resized.os, "fsync", lambda descriptor: os.write(-1, b""))  # a disk that is full after all
+    refuses(cached(), tmp_path, "cannot hold the resized images of mine")
+    assert copies(tmp_path) == [".lock"]
+
+
+def start(data: Path, before: str = "") -> subprocess.Popen[str]:
+    """Another process that checks the cached dataset, after running the line `before`."""
+    code = (
+        "from pathlib import Path; from grace.streams.catalogue import Augmentation, DatasetSpec\n"
+        "from grace.streams.datasets import check; from grace.streams.encoded import resized\n"
+        f"{before}\nprint(check(DatasetSpec(**{vars(cached())!r}), Path({str(data)!r})))\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+
+
+def test_a_killed_process_leaves_nothing_half_made(tmp_path: Path) -> None:
+    write_large(tmp_path / "mine")
+    kill = "import os; resized.os.fsync = lambda descriptor: os.kill(os.getpid(), 9)"  # all written, nothing in place
+    killed = start(tmp_path, kill)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    assert [name.rpartition(".")[2] for name in copies(tmp_path)] == ["lock", "part"]
+    train, _ = both(cached(), tmp_path)
+    assert [name.rpartition(".")[2] for name in copies(tmp_path)] == ["lock", "pnm", "pnm"]
+    rows = torch.arange(24)
+    assert torch.equal(
+        train.batch(rows, "test", 0), both(replace(cached(), cache=0), tmp_path)[0].batch(rows, "test", 0)
+    )
+
+
+def test_processes_that_start_at_once_make_one_copy(tmp_path: Path) -> None:
+    write_large(tmp_path / "mine")
+    (tmp_path / "resized").mkdir()
+    with (tmp_path / "resized" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        both_wait = [start(tmp_path), start(tmp_path)]
+        said = [process.stderr.readline() for process in both_wait if process.stderr]
+    assert all("another process resizes images there; waiting for it" in line for line in said)
+    done = [process.communicate() for process in both_wait]
+    assert [out for out, _ in done] == ["24 + 6 images of 3 classes\n"] * 2
+    told = "".join(err for _, err in done)
+    assert (told.count("resizing 24 train images once"), told.count("resizing 6 test images once")) == (1, 1)
+    assert [name.rpartition(".")[2] for name in copies(tmp_path)] == ["lock", "pnm", "pnm"]
+
+
+def test_progress_is_told_to_whoever_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_large(tmp_path / "mine")
+    monkeypatch.setattr(resized, "EVERY", 0.0)
+    monkeypatch.setattr(resized, "SLICE", 5)
+    train, _ = both(cached(), tmp_path)
+    assert "mine: 7 of 24 train images resized, 0.0 min left\n" in capsys.readouterr().err
+    assert torch.equal(
+        train.batch(torch.arange(24), "test", 0),
+        both(replace(cached(), cache=0), tmp_path)[0].batch(torch.arange(24), "test", 0),
+    )
+
+
+def test_paths_are_as_the_file_system_has_them(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "mine")
+    odd = root / "train" / "bee" / "\u00e9t\u00e9 10.png"
+    (root / "train" / "bee" / "1.png").rename(odd)
+    train, _ = both(spec(), tmp_path)
+    assert train.decoder.source.where(7) == str(odd)  # after 0, 2 and 3
+    assert f"bee/\u00e9t\u00e9 10.png {odd.stat().st_size}" in list(train.decoder.source.contents())
+    assert train.batch(torch.tensor([7]), "test", 0).isfinite().all()

@@ -9,6 +9,7 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 from torchvision.transforms import functional as V
 
+from grace.streams import images as held
 from grace.streams import views
 from grace.streams.catalogue import Augmentation, DatasetSpec
 from grace.streams.images import TensorImages
@@ -222,6 +223,18 @@ def test_fit_draws_a_resized_crop_by_row(monkeypatch: pytest.MonkeyPatch) -> Non
     assert 0.42 < area.mean() < 0.54  # of 0.08..1, less the largest crops, which fit in few shapes
     assert 0.7 < ratio.min() < 0.8
     assert 1.25 < ratio.max() < 1.4
+
+
+@pytest.mark.parametrize("ahead", [0, 3 * 32 * 32 * 4 * 10, 2**30])
+def test_a_stream_is_the_batches_however_many_are_made_at_a_time(ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = TensorImages(images(50), torch.zeros(50, dtype=torch.int64), spec(brightness=0.2, autoaugment=True))
+    rows = torch.randperm(50, generator=torch.Generator().manual_seed(2))
+    monkeypatch.setitem(held.AHEAD, "cpu", ahead)
+    for view in ("train", "test"):
+        pieces = list(source.stream(rows, 7, view, 9))  # type: ignore[arg-type]
+        assert [len(x) for x in pieces] == [7] * 7 + [1]
+        for piece, x in zip(torch.split(rows, 7), pieces, strict=True):
+            assert torch.equal(x, source.batch(piece, view, 9))  # type: ignore[arg-type]
 
 
 @pytest.mark.gpu

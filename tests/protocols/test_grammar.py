@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import protocols
 from grace.streams.protocol import Budget
-from grace.streams.registry import DATASETS
-from protocols.registry import class_incremental
+from grace.streams.registry import DATASETS, add
+from protocols.registry import USUAL, class_incremental, usual
 
 SPELLINGS = {
     "cifar100-b0i10": [
@@ -55,6 +57,10 @@ SPELLINGS = {
     "cifar100-b50i10+net=resnet18+aa+m=20/class": [
         "cifar100-b50i10+m=20/class+aa+net=ResNet18",
         "cifar100_aa b50-10-6 + mem=20/class + net=resnet18",
+    ],
+    "imagenet100-b0i10+cache256": ["ImageNet-100 B0 Inc10 + Cache256", "img100_b0_10+cache256"],
+    "imagenet100-b0i10+net=resnet34+aa+cache256+m=20/class": [
+        "imagenet100_aa-b0i10+m=20/class+cache256+net=resnet34",
     ],
     "cifar100-b0i10+m=5000": ["cifar100-b0i10+mem=5000", "cifar100 10-10+M=5000"],
 }
@@ -124,6 +130,22 @@ def test_each_suffix_makes_another_protocol() -> None:
     assert len(set(keys)) == len(names)
 
 
+def test_a_resized_copy_makes_another_protocol() -> None:
+    plain, copied = protocols.get("imagenet100-b0i10"), protocols.get("imagenet100-b0i10+cache256")
+    assert (plain.dataset.cache, copied.dataset.cache) == (0, 256)
+    assert copied.dataset == replace(plain.dataset, cache=256)
+    assert copied.identity() != plain.identity()
+    assert "cache" not in plain.identity()["dataset"]
+
+
+def test_a_resized_copy_has_to_be_large_enough_for_the_inputs() -> None:
+    large = replace(DATASETS["imagenet100-ucir"], name="large", size=320)
+    add(large)
+    usual("large", replace(USUAL["imagenet100-ucir"], called=""))
+    with pytest.raises(ValueError, match=r"\+cache256: images of 256 pixels are too small for inputs of 320; leave it"):
+        protocols.get("large-b0i10+cache256")
+
+
 def test_imagenet_stems_follow_the_first_task() -> None:
     assert protocols.get("imagenet100-b0i25").backbone == "resnet18"
     assert protocols.get("imagenet100-b25i25").backbone == "resnet18"
@@ -162,9 +184,16 @@ def test_imagenet_stems_follow_the_first_task() -> None:
         ("cifar100-b0i10+m=50001", "50000 training images, too few for a memory of 50001; at most 50000"),
         ("imagenet100-b0i10+m=1035/class", "at most 1034/class"),
         ("cifar100-b0i10+nett=resnet18", 'unknown suffix "+nett=resnet18"; did you mean "+net"?'),
-        ("cifar100-b0i10+foo", 'unknown suffix "+foo"; known: +net=BACKBONE, +aa, +m=NUMBER or +m=NUMBER/class'),
+        ("cifar100-b0i10+foo", 'unknown suffix "+foo"; known: +net=BACKBONE, +aa, +cache256, +m=NUMBER or'),
         ("cifar100-b0i10+", 'unknown suffix "+"'),
         ("cifar100-b0i10+aa=1", "+aa takes no value"),
+        (
+            "cifar100-b0i10+cache256",
+            "+cache256 is for images decoded on demand, cifar100 is held in memory; leave it out",
+        ),
+        ("imagenet100-b0i10+cache256=1", "+cache256 takes no value"),
+        ("imagenet100-b0i10+cache", 'unknown suffix "+cache"; did you mean "+cache256"?'),
+        ("imagenet100-b0i10+cache=256", 'did you mean "+cache256"?'),
         ("cifar100-b0i10+aa+aa", 'suffix "+aa" is given twice'),
         ("cifar100-b0i10+m=5+mem=6", 'suffix "+m" is given twice'),
         ("cifar100-b0i10+net=", "+net names a backbone"),

@@ -33,12 +33,28 @@ class Encoded(Protocol):
     def contents(self) -> Iterator[str]:
         """Yield what a fingerprint is made of, labels aside."""
 
+    @property
+    def stamp(self) -> int:
+        """A number that is another one once a file has been replaced, even by one of the same name and size."""
+
     def verify(self) -> None:
         """Look at every image's two ends; raises DataError for the first that is truncated or no image."""
 
 
 def find(spec: DatasetSpec, data: Path) -> tuple[Encoded, Encoded]:
-    """List both splits of `spec` below the data folder; raises DataError naming what is missing or does not fit."""
+    """List both splits of `spec` below the data folder, resized copies where it asks for them, which are made once.
+
+    Raises DataError naming what is missing, damaged or does not fit.
+    """
+    train, test = _originals(spec, data)
+    if not spec.cache:
+        return train, test
+    from grace.streams.encoded.resized import resized
+
+    return resized(train, spec, "train", data), resized(test, spec, "test", data)
+
+
+def _originals(spec: DatasetSpec, data: Path) -> tuple[Encoded, Encoded]:
     if spec.kind == "folder":
         from grace.streams.encoded.folders import find_folders
 
@@ -69,8 +85,11 @@ def decode(source: Encoded, row: int, channels: int) -> Image:
     """Return one image in mode "RGB" or, for one channel, "L"; raises DataError naming it if it cannot be read."""
     from PIL import Image
 
+    mode = "L" if channels == 1 else "RGB"
     try:
-        return Image.open(BytesIO(source.read(row))).convert("L" if channels == 1 else "RGB")
+        image = Image.open(BytesIO(source.read(row)))
+        image.load()
+        return image if image.mode == mode else image.convert(mode)  # to its own mode it would be copied
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{source.where(row)}: cannot be read ({reason}); restore it or delete it") from error

@@ -22,26 +22,30 @@ SLICE = 1000  # files that a thread looks at in one go
 
 @dataclass(frozen=True)
 class Folder:
-    """One split of an image folder: classes in order of name, files in order of path within a class."""
+    """One split of an image folder: classes in order of name, files in order of path within a class.
+
+    A million paths are arrays rather than tuples: every worker process holds them, in a fifth of the memory.
+    """
 
     root: Path
     names: tuple[str, ...]  # of the classes
-    files: tuple[str, ...]  # relative to root
-    sizes: tuple[int, ...]  # bytes
+    files: NDArray[np.bytes_]  # relative to root, as the file system spells them
+    sizes: NDArray[np.int64]  # bytes
     labels: NDArray[np.int64]  # position of the class in `names`
+    stamp: int  # of all the files' times of change
 
     def read(self, row: int) -> bytes:
         """Return the encoded image of one row."""
-        return (self.root / self.files[row]).read_bytes()
+        return Path(self.where(row)).read_bytes()
 
     def where(self, row: int) -> str:
         """Return the path of one row's image."""
-        return str(self.root / self.files[row])
+        return str(self.root / os.fsdecode(self.files[row]))
 
     def contents(self) -> Iterator[str]:
         """Yield the names of the classes, then name and size of every file."""
         yield from self.names
-        yield from (f"{file} {size}" for file, size in zip(self.files, self.sizes, strict=True))
+        yield from (f"{os.fsdecode(file)} {size}" for file, size in zip(self.files, self.sizes, strict=True))
 
     def verify(self) -> None:
         """Look at every file's two ends; raises DataError for the first that is truncated or no image."""
@@ -57,7 +61,7 @@ class Folder:
             try:
                 with open(self.where(row), "rb") as file:
                     head = file.read(16)
-                    file.seek(max(0, self.sizes[row] - 16))
+                    file.seek(max(0, int(self.sizes[row]) - 16))
                     whole = complete(head, file.read())
                 if not whole and not decodes(self.read(row)):
                     return f"{self.where(row)}: truncated, or no image"
@@ -97,27 +101,30 @@ def _folders(folder: Path) -> list[str]:
 
 def _listed(root: Path, names: list[str]) -> Folder:
     """List the images of the classes `names` below `root`; raises DataError for an empty class or an empty file."""
-    files: list[str] = []
+    files: list[bytes] = []
     sizes: list[int] = []
     labels: list[int] = []
+    stamp = 0
     for label, name in enumerate(names):
         found = sorted(_images(root / name))
         if not found:
             raise DataError(f"{root / name}: holds no images ({' '.join(SUFFIXES)}); put those of the class there")
-        for file, size in found:
+        for file, size, changed in found:
             if size == 0:
                 raise DataError(f"{file}: empty file; restore the image or delete it")
-            files.append(Path(file).relative_to(root).as_posix())
+            files.append(os.fsencode(Path(file).relative_to(root).as_posix()))
             sizes.append(size)
             labels.append(label)
-    return Folder(root, tuple(names), tuple(files), tuple(sizes), np.array(labels, dtype=np.int64))
+            stamp += changed
+    return Folder(root, tuple(names), np.array(files), np.array(sizes), np.array(labels, dtype=np.int64), stamp)
 
 
-def _images(folder: Path | str) -> Iterator[tuple[str, int]]:
-    """Yield path and size in bytes of every image below `folder`."""
+def _images(folder: Path | str) -> Iterator[tuple[str, int, int]]:
+    """Yield path, size in bytes and time of change in nanoseconds of every image below `folder`."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir():
                 yield from _images(entry.path)
             elif entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith("."):
-                yield entry.path, entry.stat().st_size
+                stat = entry.stat()
+                yield entry.path, stat.st_size, stat.st_mtime_ns
