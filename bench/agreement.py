@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
@@ -46,16 +47,16 @@ def sweep(path: str, root: Path, data: Path) -> None:
         sys.exit(code)  # the command has said why
 
 
-def lines(root: Path) -> list[str]:
+def lines(root: Path, paths: Sequence[str]) -> list[str]:
     """Return a Markdown table: per method and metric the means, and the paired differences from the plain way."""
     found = {}
-    for path in PATHS:
+    for path in paths:
         store = Store.open(root / path)
         for row in result_rows(map(store.read, store.keys())):
             found[path, row["method"], row["train_seed"]] = row
     table = ["| method | metric | path | mean, % | sd | minus plain: mean of pairs | 95 % interval | run, s |",
              "|---|---|---|---|---|---|---|---|"]  # fmt: skip
-    for method, metric, path in product(METHODS, METRICS, PATHS):
+    for method, metric, path in product(METHODS, METRICS, paths):
         values = [100 * found[path, method, seed][metric] for seed in SEEDS]
         pairs = [v - 100 * found["plain", method, seed][metric] for v, seed in zip(values, SEEDS, strict=True)]
         half = T_95 * stdev(pairs) / len(pairs) ** 0.5
@@ -72,11 +73,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with Fashion-MNIST")
     parser.add_argument("--root", type=Path, default=Path("results/agreement"))
+    parser.add_argument("--paths", nargs="+", choices=PATHS, default=list(PATHS), help="plain and what to compare")
     options = parser.parse_args()
-    for path in PATHS:
+    paths = list(dict.fromkeys(["plain", *options.paths]))
+    for path in paths:
         sweep(path, options.root, options.data)
     report(
-        "agreement", f"{PROTOCOL}: {len(SEEDS)} training seeds, {EPOCHS} epoch a phase, lr {LR}", lines(options.root)
+        "agreement",
+        f"{PROTOCOL}: {len(SEEDS)} training seeds, {EPOCHS} epoch a phase, lr {LR}",
+        lines(options.root, paths),
     )
 
 

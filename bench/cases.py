@@ -176,8 +176,8 @@ def ours(case: Case, backbone: str, engine: Engine, device: torch.device, count:
 def usual(case: Case, backbone: str, device: torch.device, count: int, epochs: int = 5) -> float:
     """(c) Return the images per second of the usual pipeline over five epochs and one look at the test images.
 
-    Epochs here are shorter than real ones, so what it takes to start the loaders is counted for as many images as an
-    epoch of B0I10 has.
+    Epochs here are shorter than real ones, so what it takes to start and end the loaders is counted for as many images
+    as an epoch of B0I10 has.
     """
     trainer = UsualTrainer(task_of(case, count, device), seed=0, device=device)
     case.train(trainer, backbone, Recipe(epochs, lr=1e-4, batch_size=BATCH))

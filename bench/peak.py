@@ -12,6 +12,8 @@ from bench.machine import device
 from grace.training.engine import Engine
 from suite.execute import exact
 
+IMAGES = 512
+
 
 def main() -> None:
     """Run a short piece of the case and print the peak."""
@@ -19,9 +21,9 @@ def main() -> None:
     where = device()
     if kind == "ours":
         exact(torch.get_num_threads(), where, "fp32")
-        ours(case, backbone, Engine("fp32", "compiled"), where, 1280, epochs=1)
+        ours(case, backbone, Engine("fp32", "compiled"), where, IMAGES, epochs=1)
     else:
-        usual(case, backbone, where, 1280, epochs=1)
+        usual(case, backbone, where, IMAGES, epochs=1)
     if where.type == "cuda":
         print(round(torch.cuda.max_memory_allocated() / 2**20))
     else:

@@ -21,9 +21,9 @@ from grace.training.engine import Engine
 from grace.training.phase import Recipe
 from suite.execute import exact
 
-BACKBONE, EPOCHS, ROUNDS = "resnet8", 5, 3
+BACKBONE, EPOCHS, ROUNDS, IMAGES = "resnet8", 5, 2, 600
 PROTOCOL = Protocol(
-    name="small", dataset=replace(SPEC, classes=6), base=0, increment=2, budget=Budget(300), backbone=BACKBONE
+    name="small", dataset=replace(SPEC, classes=6), base=0, increment=2, budget=Budget(60), backbone=BACKBONE
 )
 PUBLISHED = {"initial": 200, "expand": 170, "compress": 130}
 
@@ -41,9 +41,9 @@ class Watched(UsualTrainer):
 
 def small_runs() -> list[str]:
     """Return the table: seconds by each way, their ratio, and the part of a run that trains nothing."""
-    train, test = images(3600, device()), images(600, device())
-    train.y, test.y = torch.arange(3600) % 6, torch.arange(600) % 6
-    taken: dict[str, list[float]] = {"usual": [], "plain": [], "eager": [], "compiled": []}
+    train, test = images(IMAGES, device()), images(IMAGES // 6, device())
+    train.y, test.y = torch.arange(IMAGES) % 6, torch.arange(IMAGES // 6) % 6
+    taken: dict[str, list[float]] = {"usual": [], "plain": [], "compiled": []}
     records: list[TaskRecord] = []
     _run(train, test, Engine("fp32", "compiled"))  # compilers and caches
     for _ in range(ROUNDS):

@@ -63,7 +63,7 @@ class UsualTrainer(Trainer):
 
     evaluated: Callable[[Tensor], Tensor] | None = None
     epoch_seconds: list[float]
-    starting: float  # seconds from asking for a pass to its first batch, all passes together
+    starting: float  # seconds until the first batch of a pass and after its last: workers start and end; all passes
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -114,9 +114,15 @@ class UsualTrainer(Trainer):
         return right / len(samples)
 
     def _loaded(self, samples: Samples, view: View, size: int, shuffle: bool = True) -> Iterator[Batch]:
-        pictures, asked = Pictures(samples, view), time.perf_counter()
-        for x, y in DataLoader(pictures, size, shuffle=shuffle, num_workers=WORKERS):
-            self.starting += time.perf_counter() - asked if asked else 0.0
-            asked = 0.0
-            grey = x.shape[1] == 1
-            yield Batch((x.expand(-1, 3, -1, -1) if grey else x).to(self.device), y.to(self.device))
+        batches = iter(DataLoader(Pictures(samples, view), size, shuffle=shuffle, num_workers=WORKERS))
+        first, found = True, True
+        while found:
+            asked = time.perf_counter()
+            batch = next(batches, None)
+            found = batch is not None
+            self.starting += time.perf_counter() - asked if first or not found else 0.0
+            first = False
+            if batch is not None:
+                x, y = batch
+                grey = x.shape[1] == 1
+                yield Batch((x.expand(-1, 3, -1, -1) if grey else x).to(self.device), y.to(self.device))
