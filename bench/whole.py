@@ -34,6 +34,9 @@ from suite.execute import exact
 from suite.sweep import find_protocol
 
 
+LEAST = 50  # images per class
+
+
 class Clock:
     """Takes the time of every epoch."""
 
@@ -60,6 +63,8 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="run every epoch")
     parser.add_argument("--merge", action="store_true", help="compress in every task instead of none")
     options = parser.parse_args()
+    if options.images < LEAST:
+        parser.error(f"--images must be at least {LEAST}: a merged branch's batch norms need some steps to settle")
     where, protocol = device(), find_protocol("cifar100-b0i10")
     exact(torch.get_num_threads(), where, options.precision)
     learner_class, config_class = method("grace")
