@@ -33,7 +33,6 @@ from grace.training.trainer import Progress
 from suite.execute import exact
 from suite.sweep import find_protocol
 
-
 LEAST = 50  # images per class
 
 
