@@ -22,7 +22,7 @@ from grace.training import trainables
 from grace.training.engine import Engine
 from grace.training.expansion import expand
 from grace.training.phase import Phase, Recipe
-from grace.training.steps import Steps, arithmetic
+from grace.training.steps import Steps, arithmetic, sgd
 from grace.training.trainer import Progress, Trainer
 
 BATCH = 128
@@ -130,10 +130,7 @@ class BareTrainer(Trainer):
         """Take some steps, then `steps` more by the clock."""
         trainables.place(phase.trains, self.device)
         params, recipe = trainables.thaw(phase.trains), phase.recipe
-        fused = self.engine.way != "plain"
-        optimiser = torch.optim.SGD(
-            params, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=fused or None
-        )
+        optimiser = sgd(params, recipe, self.engine)
         steps = Steps(phase, optimiser, params, self.engine)
         batch: Batch = next(iter(self._batches(phase.data, recipe.batch_size, phase.name, 0)))
         for _ in range(5 if self.device.type == "cuda" else 2):
@@ -196,7 +193,7 @@ def traffic(case: Case, backbone: str) -> int:
 
         def fit(self, phase: Phase) -> None:
             params = trainables.thaw(phase.trains)
-            optimiser = torch.optim.SGD(params, 0.1, 0.9, weight_decay=5e-4, foreach=False)
+            optimiser = sgd(params, phase.recipe, self.engine)
             steps = Steps(phase, optimiser, params, self.engine)
             batch = next(iter(self._batches(phase.data, BATCH, phase.name, 0)))
             steps(batch)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from grace.nets.arithmetic import Arithmetic, can_compile, computing, current, flops
 from grace.streams.samples import Batch
-from grace.training.phase import Phase
+from grace.training.phase import Phase, Recipe
 from grace.training.trainables import backbones
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Floating-point operations of a phase from which compiling its backbones pays. Measured on one core: it saves a sixth
 # of the time and takes 20 to 40 seconds on a machine that has not done it before, so two to three minutes of training.
+# The figure for CUDA is a guess.
 PAYS = {"cpu": 1e13, "cuda": 1e14}
 GRAPHS = {"cuda"}  # kinds of devices on which steps are captured
 WARM = 3  # steps taken before one is captured: libraries initialise and compilers run then
@@ -48,6 +49,12 @@ def _pays(trained: Sequence[Backbone], phase: Phase, device: torch.device) -> bo
     # counting takes a while: it is left out where every weight multiplying every pixel would not be enough
     most = 2 * shape[-2] * shape[-1] * sum(p.numel() for backbone in trained for p in backbone.parameters())
     return most >= enough and sum(flops(backbone, shape) for backbone in trained) >= enough
+
+
+def sgd(params: Sequence[nn.Parameter], recipe: Recipe, engine: Engine) -> torch.optim.SGD:
+    """Return the optimiser of a phase; its updates are fused unless the way is plain."""
+    fused = None if engine.way == "plain" else True
+    return torch.optim.SGD(params, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=fused)
 
 
 class Steps:

@@ -18,7 +18,7 @@ from grace.streams.samples import Batch, Samples, Task, View
 from grace.training import checkpoint, trainables
 from grace.training.engine import Engine
 from grace.training.phase import Phase, Recipe
-from grace.training.steps import Steps
+from grace.training.steps import Steps, sgd
 
 EVALUATION_BATCH = 512  # images; results do not depend on it beyond rounding
 
@@ -113,10 +113,8 @@ class Trainer:
             raise ValueError(f"phase names are addresses, unique within a task: {phase.name}")
         trainables.place(phase.trains, self.device)
         params = trainables.thaw(phase.trains)
-        recipe, fused = phase.recipe, self.engine.way != "plain"
-        optimiser = torch.optim.SGD(
-            params, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=fused or None
-        )
+        recipe = phase.recipe
+        optimiser = sgd(params, recipe, self.engine)
         first, log = self._resume(phase, optimiser)
         log["parameters"] = sum(p.numel() for p in params)
         self.phases.append(log)
