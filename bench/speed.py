@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 
 import torch
@@ -146,6 +146,14 @@ def determinism(backbone: str) -> list[str]:
     return lines
 
 
+def _told(name: str, section: Callable[[str], list[str]], backbone: str) -> list[str]:
+    """Return a section of the report, having told how long it took."""
+    begun = time.monotonic()
+    lines = section(backbone)
+    print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+    return lines
+
+
 def main() -> None:
     """Measure, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -162,13 +170,15 @@ def main() -> None:
         best |= {k.replace("fp32", "tf32"): v for k, v in ceilings(["fp32"]).items() if "fp32 conv" in k}
         exact(torch.get_num_threads(), device(), "fp32")
     found = measure(options.backbone, wanted, options.minutes)
+    sections = {"passes": passes, "small": lambda _: small_runs(), "peaks": peaks, "determinism": determinism}
+    rest = {name: _told(name, section, options.backbone) for name, section in sections.items()}
     lines = ["## Images per second", "", f"{options.backbone}, batches of {BATCH}, median of "
              f"{len(next(iter(found.values())))} rounds; ratios as median (least-most) over the rounds.", "",
              *rates(found, wanted), "", "## The floor", "",
              "Measured ceilings: " + "; ".join(f"{k} {v:.3g}" for k, v in best.items()) + ".", "",
              *floors(found, options.backbone, wanted, best), "", "## Passes without training", "",
-             *passes(options.backbone), "", "## A whole small GRACE run", "", *small_runs(), "", "## Peak memory", "",
-             *peaks(options.backbone), "", "## Determinism", "", *determinism(options.backbone)]  # fmt: skip
+             *rest["passes"], "", "## A whole small GRACE run", "", *rest["small"], "", "## Peak memory", "",
+             *rest["peaks"], "", "## Determinism", "", *rest["determinism"]]  # fmt: skip
     report("speed", f"Training speed, {options.backbone}", lines)
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from grace.nets.abreast import abreast
 from grace.nets.arithmetic import current
 from grace.nets.backbone import Backbone, freeze
 from grace.nets.heads import LinearHead
@@ -89,7 +90,9 @@ class IncrementalNet(nn.Module):
 
     def forward(self, x: Tensor) -> Output:
         """x [B, 3, H, W] -> logits and features."""
-        features = torch.cat([cast(Backbone, branch).features(x) for branch in self.branches], dim=1)
+        branches = [cast(Backbone, branch) for branch in self.branches]
+        parts = abreast([branch.features for branch in branches], [branch.training for branch in branches], x)
+        features = torch.cat(parts, dim=1)
         return Output(self.head(features), features)
 
     def logits(self, x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -67,9 +68,10 @@ class Steps:
         self._phase, self._optimiser, self._params = phase, optimiser, params
         self._compiled = compiles(engine, phase, device)
         self._graphs = engine.way != "plain" and device.type in GRAPHS
-        self._graph: _Graph | None = None
+        self._captured: dict[int, _Graph] = {}  # per size of batch: the last of an epoch has its own
         self._side = torch.cuda.Stream(device) if self._graphs else None  # type: ignore[no-untyped-call]
-        self._taken = 0
+        self._pool = torch.cuda.graph_pool_handle() if self._graphs else None  # they take turns, so they share memory
+        self._taken: Counter[int] = Counter()
         self._sums: dict[tuple[str, ...], Tensor] = {}
         self._plain = engine.way == "plain"
 
@@ -77,13 +79,13 @@ class Steps:
     def way(self) -> str:
         """How the steps are taken, for the record."""
         name = "plain" if self._plain else "compiled" if self._compiled else "eager"
-        return name + "+graph" * (self._graph is not None)
+        return name + "+graph" * bool(self._captured)
 
     def __call__(self, batch: Batch) -> None:
         """Take one step."""
         full = len(batch.y) == self._phase.recipe.batch_size
-        if self._graphs and full and (self._graph is not None or self._taken >= WARM):
-            names, terms = self._replayed(batch)
+        if self._graphs and self._taken[len(batch.y)] >= WARM:
+            names, terms = self._replayed(batch, full)
         elif self._side is not None:
             self._side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self._side):  # as capturing does, so that gradients are made there
@@ -94,7 +96,7 @@ class Steps:
         if self._phase.after_backward:
             self._phase.after_backward()
         self._optimiser.step()
-        self._taken += full
+        self._taken[len(batch.y)] += 1
         weighed = terms.double() * len(batch.y)
         self._sums[names] = self._sums[names] + weighed if names in self._sums else weighed
 
@@ -116,27 +118,28 @@ class Steps:
             values.sum().backward()  # type: ignore[no-untyped-call]
         return tuple(terms), values.detach()
 
-    def _replayed(self, batch: Batch) -> tuple[tuple[str, ...], Tensor]:
-        if self._graph is None:
+    def _replayed(self, batch: Batch, full: bool) -> tuple[tuple[str, ...], Tensor]:
+        size = len(batch.y)
+        if size not in self._captured:
             try:
-                self._graph = _Graph(self, batch)
+                self._captured[size] = _Graph(self, batch, full)
             except RuntimeError:  # a loss that waits for the device, or copies to it, cannot be captured
                 self._graphs = False
                 torch.cuda.synchronize()
-                return self._differentiated(batch, full=True)
-        return self._graph(batch)
+                return self._differentiated(batch, full)
+        return self._captured[size](batch)
 
 
 class _Graph:
     """Forward and backward of batches of one shape, captured once: replaying costs one launch instead of hundreds."""
 
-    def __init__(self, steps: Steps, batch: Batch) -> None:
+    def __init__(self, steps: Steps, batch: Batch, full: bool) -> None:
         self._x, self._y, self._params = batch.x.clone(), batch.y.clone(), steps._params
         torch.cuda.empty_cache()  # the graph has memory of its own: give back what the steps before it needed
         self._graph = torch.cuda.CUDAGraph()
         # other threads, such as one that pins memory, may go on calling CUDA
-        with torch.cuda.graph(self._graph, stream=steps._side, capture_error_mode="thread_local"):
-            self._names, self._terms = steps._differentiated(Batch(self._x, self._y), full=True)
+        with torch.cuda.graph(self._graph, steps._pool, steps._side, capture_error_mode="thread_local"):
+            self._names, self._terms = steps._differentiated(Batch(self._x, self._y), full)
         self._gradients = [parameter.grad for parameter in self._params]
 
     def __call__(self, batch: Batch) -> tuple[tuple[str, ...], Tensor]:

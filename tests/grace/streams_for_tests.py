@@ -63,13 +63,15 @@ def short(config: type, epochs: int, **fields: Any) -> Any:
     return config(**{**recipes, **fields})
 
 
-def build(name: str, epochs: int = 2, budget: Budget = PROTOCOL.budget, **fields: Any) -> Learner:
+def build(
+    name: str, epochs: int = 2, budget: Budget = PROTOCOL.budget, device: torch.device | None = None, **fields: Any
+) -> Learner:
     learner_class, config = method(name)
-    return learner_class(short(config, epochs, **fields), tiny, budget)
+    return learner_class(short(config, epochs, **fields), tiny, budget, device)
 
 
 def run(learner: Learner, protocol: Protocol = PROTOCOL, seed: int = 0, **options: Any) -> list[TaskRecord]:
-    train, test = data(protocol)
+    train, test = (split.to(options.get("device") or torch.device("cpu")) for split in data(protocol))
     return run_stream(learner, protocol, train, test, seed=seed, **options)
 
 
