@@ -29,7 +29,7 @@ from grace.training.engine import Engine
 from suite.execute import exact
 
 PLAIN = Engine("fp32", "plain")
-SHORT = 2.0  # seconds that one measurement should take, about
+SHORT = {"cpu": 2.0, "cuda": 1.0}  # seconds that one measurement should take, about
 Samples = dict[tuple[str, str], list[float]]  # (case, what) -> images per second, one per round
 
 
@@ -58,11 +58,12 @@ def _round(case: Case, backbone: str, wanted: Sequence[str], where: torch.device
     threads = torch.get_num_threads()
     exact(threads, where, "fp32")
     rate = found[case.name, "(a) plain"][0] if not first else bare(case, backbone, PLAIN, where, 2)
-    steps = max(4, round(SHORT * rate / BATCH))
+    short = SHORT[where.type]
+    steps = max(4, round(short * rate / BATCH))
     count = 5000 if where.type == "cuda" else 3 * BATCH  # images of an epoch
-    epochs = max(2, round(SHORT * rate / count))
+    epochs = max(2, round(short * rate / count))
     samples = {"(a) plain": bare(case, backbone, PLAIN, where, steps)}
-    samples["(c) usual"] = usual(case, backbone, where, count)
+    samples["(c) usual"] = usual(case, backbone, where, min(count, 2500))
     for precision in wanted:
         exact(threads, where, precision)
         engine = Engine(precision, "compiled")  # type: ignore[arg-type]
@@ -113,16 +114,30 @@ def floors(found: Samples, backbone: str, wanted: Sequence[str], best: dict[str,
     return lines
 
 
+def compiling(backbone: str, wanted: Sequence[str]) -> list[str]:
+    """Return the table of what compiling gives a bare step of one branch and of nine at rest beside one."""
+    where = device()
+    steps = 6 if where.type == "cpu" else 200
+    lines = ["| case | precision | eager, images/s | compiled, images/s | ratio |", "|---|---|---|---|---|"]
+    for case in (CASES[0], CASES[3]):
+        for precision in wanted:
+            exact(torch.get_num_threads(), where, precision)
+            eager, done = (bare(case, backbone, Engine(precision, way), where, steps)  # type: ignore[arg-type]
+                           for way in ("eager", "compiled"))  # fmt: skip
+            lines.append(f"| {case.name} | {precision} | {eager:,.0f} | {done:,.0f} | {done / eager:.2f} |")
+    exact(torch.get_num_threads(), where, "fp32")
+    return lines
+
+
 def peaks(backbone: str) -> list[str]:
     """Return the largest memory of one process (with its workers) per case, measured in processes of their own."""
-    lines = ["| case | (b) peak, MiB | (c) peak, MiB |", "|---|---|---|"]
+    kinds = {"(b) fp32": ("ours", "fp32"), "(b) bf16": ("ours", "bf16"), "(c)": ("usual", "fp32")}
+    lines = ["| case | " + " | ".join(f"{kind} peak, MiB" for kind in kinds) + " |", "|---|" + "---|" * len(kinds)]
     for index in (0, 3):
-        values = []
-        for kind in ("ours", "usual"):
-            command = [sys.executable, "-m", "bench.peak", kind, str(index), backbone]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            values.append(done.stdout.split()[-1])
-        lines.append(f"| {CASES[index].name} | {values[0]} | {values[1]} |")
+        begun = [subprocess.Popen([sys.executable, "-m", "bench.peak", *kind, str(index), backbone],
+                                  stdout=subprocess.PIPE, text=True) for kind in kinds.values()]  # fmt: skip
+        values = [process.communicate()[0].splitlines()[-1] for process in begun]
+        lines.append(f"| {CASES[index].name} | " + " | ".join(values) + " |")
     return lines
 
 
@@ -135,7 +150,7 @@ def determinism(backbone: str) -> list[str]:
             exact(torch.get_num_threads(), where, "fp32")
             torch.use_deterministic_algorithms(wanted)
             torch.utils.deterministic.fill_uninitialized_memory = filled
-            rate = bare(CASES[0], backbone, Engine("fp32", "eager"), where, 8 if where.type == "cpu" else 500)
+            rate = bare(CASES[0], backbone, Engine("fp32", "eager"), where, 8 if where.type == "cpu" else 150)
             taken.setdefault(name, []).append(rate)
     exact(torch.get_num_threads(), where, "fp32")
     free = taken["not asked for"]
@@ -170,7 +185,8 @@ def main() -> None:
         best |= {k.replace("fp32", "tf32"): v for k, v in ceilings(["fp32"]).items() if "fp32 conv" in k}
         exact(torch.get_num_threads(), device(), "fp32")
     found = measure(options.backbone, wanted, options.minutes)
-    sections = {"passes": passes, "small": lambda _: small_runs(), "peaks": peaks, "determinism": determinism}
+    sections = {"passes": passes, "small": lambda _: small_runs(), "peaks": peaks, "determinism": determinism,
+                "compiling": lambda backbone: compiling(backbone, wanted)}  # fmt: skip
     rest = {name: _told(name, section, options.backbone) for name, section in sections.items()}
     lines = ["## Images per second", "", f"{options.backbone}, batches of {BATCH}, median of "
              f"{len(next(iter(found.values())))} rounds; ratios as median (least-most) over the rounds.", "",
@@ -178,7 +194,8 @@ def main() -> None:
              "Measured ceilings: " + "; ".join(f"{k} {v:.3g}" for k, v in best.items()) + ".", "",
              *floors(found, options.backbone, wanted, best), "", "## Passes without training", "",
              *rest["passes"], "", "## A whole small GRACE run", "", *rest["small"], "", "## Peak memory", "",
-             *rest["peaks"], "", "## Determinism", "", *rest["determinism"]]  # fmt: skip
+             *rest["peaks"], "", "## Compiling", "", *rest["compiling"], "", "## Determinism", "",
+             *rest["determinism"]]  # fmt: skip
     report("speed", f"Training speed, {options.backbone}", lines)
 
 

@@ -17,7 +17,7 @@ from grace.streams.encoded import Encoded, decode
 from grace.streams.samples import Dataset, View
 from grace.streams.views import augment, fit, normalise, sent
 
-AHEAD = {"cpu": 2**23, "cuda": 2**24}  # bytes of inputs made at a time: what a cache holds; enough to fill a GPU
+AHEAD = {"cpu": 2**23, "cuda": 2**23}  # bytes of inputs made at a time: what a cache holds; what fills a GPU
 Piece = tuple[Tensor, View, int]  # rows, view, seed: what a worker is asked for
 # A worker is asked for few images at a time, so that all share in a stream's first batch, for which training waits,
 # and that what they hold ready, PIECE * EARLY images each, does not grow with the batch (shared memory may be small).

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -58,6 +59,12 @@ def sgd(params: Sequence[nn.Parameter], recipe: Recipe, engine: Engine) -> torch
     return torch.optim.SGD(params, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=fused)
 
 
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream on which steps are captured: one for all phases, since libraries keep memory per stream."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
 class Steps:
     """Takes one step per call and sums the loss terms on the device."""
 
@@ -69,7 +76,7 @@ class Steps:
         self._compiled = compiles(engine, phase, device)
         self._graphs = engine.way != "plain" and device.type in GRAPHS
         self._captured: dict[int, _Graph] = {}  # per size of batch: the last of an epoch has its own
-        self._side = torch.cuda.Stream(device) if self._graphs else None  # type: ignore[no-untyped-call]
+        self._side = _stream(device) if self._graphs else None
         self._pool = torch.cuda.graph_pool_handle() if self._graphs else None  # they take turns, so they share memory
         self._taken: Counter[int] = Counter()
         self._sums: dict[tuple[str, ...], Tensor] = {}
