@@ -65,7 +65,8 @@ def augment(x: Tensor, rows: Tensor, seed: int, augmentation: Augmentation) -> T
     u = draws(seed, sent(rows, x.device), COUNT)
     mirrored = u[:, FLIP] < 0.5 if augmentation.flip else torch.zeros_like(u[:, FLIP], dtype=torch.bool)
     if augmentation.crop == "pad" and augmentation.padding:
-        offsets = (u[:, [TOP, LEFT]] * (2 * augmentation.padding + 1)).long()
+        # a slice: a list of columns would be copied to a GPU, which waits for all that it has been given to do
+        offsets = (u[:, TOP : LEFT + 1] * (2 * augmentation.padding + 1)).long()
         x = crop(x, augmentation.padding, offsets[:, 0], offsets[:, 1], mirrored)
     elif augmentation.flip:
         x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)

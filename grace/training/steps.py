@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Floating-point operations of a phase from which compiling its backbones pays. Measured on one core: it saves a sixth
 # of the time and takes 20 to 40 seconds on a machine that has not done it before, so two to three minutes of training.
-# The figure for CUDA is a guess.
+# On an H200 it takes half a minute once per machine and makes forwards 1.4 times as fast; a run on CIFAR-100 is 1e16.
 PAYS = {"cpu": 1e13, "cuda": 1e14}
 GRAPHS = {"cuda"}  # kinds of devices on which steps are captured
 WARM = 3  # steps taken before one is captured: libraries initialise and compilers run then

@@ -12,14 +12,13 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy, InterpolationMode
 from torchvision.transforms import functional as V
 from torchvision.transforms.autoaugment import _apply_op
 
 from grace.streams import autoaugment as ours
 from grace.streams import autoaugment_ops as ops
+from tests.grace.devices_for_tests import OnCuda
 
 torch.set_num_threads(1)
 THEIR_NAMES = {
@@ -378,20 +377,6 @@ def deterministic() -> Iterator[None]:
 def test_deterministic_algorithms_change_nothing() -> None:
     x, u = noise(300), uniforms(300, 8)
     assert torch.equal(ours.cifar_policy(x, u), one_by_one(x, u))
-
-
-class OnCuda(TorchDispatchMode):
-    """Notes operations on tensors that are not on the GPU: each copy to it would be waited for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.elsewhere: set[str] = set()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        if any(not tensor.is_cuda for tensor in tensors):
-            self.elsewhere.add(str(func))
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.transforms import functional as V
 
 from grace.streams import images as held
 from grace.streams import views
 from grace.streams.catalogue import Augmentation, DatasetSpec
 from grace.streams.images import TensorImages
+from tests.grace.devices_for_tests import OnCuda
 
 torch.set_num_threads(1)
 MASK = (1 << 64) - 1
@@ -237,6 +239,16 @@ def test_a_stream_is_the_batches_however_many_are_made_at_a_time(ahead: int, mon
             assert torch.equal(x, source.batch(piece, view, 9))  # type: ignore[arg-type]
 
 
+def test_views_do_not_wait_for_a_gpu() -> None:
+    augmentation = Augmentation(padding=4, flip=True, brightness=0.25, cutout=16)
+    with FakeTensorMode():  # no GPU is needed for this
+        x = torch.empty(6, 3, 32, 32, dtype=torch.uint8, device="cuda")
+        rows = torch.arange(6, device="cuda")
+        with OnCuda() as seen:
+            assert views.augment(x, rows, 5, augmentation).device.type == "cuda"
+    assert not seen.elsewhere
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_sees_the_same_draws_and_pixels() -> None:
@@ -249,5 +261,11 @@ def test_cuda_sees_the_same_draws_and_pixels() -> None:
     assert got.is_cuda
     assert torch.equal(got.cpu(), views.augment(x, rows, 5, augmentation))
     source = TensorImages(x, torch.zeros(200, dtype=torch.int64), spec())
-    moved = source.to(torch.device("cuda")).batch(torch.arange(50), "train", 4)
+    there = source.to(torch.device("cuda"))
+    there.batch(torch.arange(50), "train", 4)  # constants are copied once
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        moved = there.batch(torch.arange(50), "train", 4)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
     assert torch.allclose(moved.cpu(), source.batch(torch.arange(50), "train", 4), atol=1e-6)
