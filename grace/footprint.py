@@ -15,12 +15,13 @@ from grace.learner import Learner
 class Footprint:
     """Counts are of numbers, sizes of bytes; an exemplar is charged as its uint8 pixels at the input size."""
 
-    parameters: int  # branches and head
+    parameters: int  # branches, their shared stem and head: what classifies
     backbone_parameters: int  # what the survey's convention counts
     head_parameters: int
+    auxiliary_parameters: int  # of modules kept for learning alone; in no other count of parameters
     buffer_numbers: int  # batch-norm statistics
     state_numbers: int  # tensors that a method keeps in its state
-    model_bytes: int  # parameters, buffers and state tensors
+    model_bytes: int  # parameters, buffers, modules kept for learning and state tensors
     exemplars: int
     exemplar_bytes: int
 
@@ -30,14 +31,17 @@ def footprint(learner: Learner, bytes_per_image: int) -> Footprint:
     saved = learner.state_dict()
     named = {name for name, _ in learner.net.named_parameters()}
     weights: dict[str, Tensor] = saved["weights"]
-    backbone = sum(t.numel() for n, t in weights.items() if n in named and n.startswith("branches."))
-    parameters = sum(t.numel() for n, t in weights.items() if n in named)
+    sizes = {n: t.numel() for n, t in weights.items() if n in named}
+    backbone = sum(size for n, size in sizes.items() if n.startswith(("branches.", "stem.")))
+    auxiliary = sum(size for n, size in sizes.items() if n.startswith("aside."))
+    parameters = sum(sizes.values()) - auxiliary
     state = list(_tensors(saved["state"]))
     exemplars = sum(len(rows) for rows in saved["memory"].values())
     return Footprint(
         parameters=parameters,
         backbone_parameters=backbone,
         head_parameters=parameters - backbone,
+        auxiliary_parameters=auxiliary,
         buffer_numbers=sum(t.numel() for n, t in weights.items() if n not in named),
         state_numbers=sum(t.numel() for t in state),
         model_bytes=sum(t.numel() * t.element_size() for t in [*weights.values(), *state]),

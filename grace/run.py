@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grace.contract import Contract, WatchedTrainer
 from grace.footprint import Footprint, footprint
 from grace.learner import Learner, Readouts
 from grace.nets.arithmetic import computing
@@ -62,19 +63,21 @@ def run_stream(
     """Learn every task of the stream, going on from whatever `folder` holds; return a record per task.
 
     `observe` is told after every epoch and task; when it returns True the state is saved and Stopped is raised.
+    A method that breaks its contract ends with a ContractError that names file and line, see `grace.contract`.
     `engine` says in which precision and by which way backbones compute.
     """
     device = device or torch.device("cpu")
     path = None if folder is None else folder / "stream.pt"
     saved = None if path is None else checkpoint.load(path)
     records = [] if saved is None else [_record(plain) for plain in saved["records"]]
-    count = len(protocol.increments)
+    count, contract = len(protocol.increments), Contract(learner, train, test)
     with computing(arithmetic(engine, device)):
         if saved is not None:
             learner.load_state_dict(saved["learner"])
             _tidy(folder, len(records))  # a kill may have come between a save and its tidying
-        for task in tasks(protocol, train, test, start=len(records), cumulative=learner.cumulative):
-            trainer = Trainer(
+        for task in tasks(protocol, contract.train, contract.test, start=len(records), cumulative=learner.cumulative):
+            trainer = WatchedTrainer(
+                contract,
                 task,
                 seed=seed,
                 device=device,
@@ -84,7 +87,7 @@ def run_stream(
                 checkpoint_seconds=checkpoint_seconds,
                 engine=engine,
             )
-            record = _learned(learner, task, trainer)
+            record = _learned(learner, task, trainer, contract)
             records.append(record)
             if path is not None and folder is not None:
                 checkpoint.save(path, {"learner": learner.state_dict(), "records": [_plain(r) for r in records]})
@@ -94,17 +97,22 @@ def run_stream(
     return records
 
 
-def _learned(learner: Learner, task: Task, trainer: Trainer) -> TaskRecord:
+def _learned(learner: Learner, task: Task, trainer: Trainer, contract: Contract) -> TaskRecord:
     """Learn one task, and return what it left behind once every checkpoint of it is written."""
     times = [time.monotonic()]
+    contract.begin(task)
     try:
         learner.learn(task, trainer)
     finally:
         trainer.close()
+    contract.rests("learn", task)
     times.append(time.monotonic())
     learner.remember(task, trainer)
+    contract.rests("remember", task)
     times.append(time.monotonic())
-    predictions = evaluate(learner.readouts(task, trainer), task, trainer)
+    readouts = learner.readouts(task, trainer)
+    contract.evaluate(task)
+    predictions = evaluate(_all_readouts(readouts, trainer), task, trainer)
     times.append(time.monotonic())
     # the training time of an interrupted phase is in its log, so a resumed task counts all of it
     trained = sum(phase["seconds"] for phase in trainer.phases)
@@ -124,6 +132,14 @@ def _learned(learner: Learner, task: Task, trainer: Trainer) -> TaskRecord:
         trainer.phases,
         seconds,
     )
+
+
+def _all_readouts(kept: Readouts, trainer: Trainer) -> Readouts:
+    """Return the learner's readouts followed by the nets that this task's training offered, whose sizes are noted."""
+    if not trainer.offered:
+        return kept
+    trainer.note(offered={name: sum(p.numel() for p in net.parameters()) for name, net in trainer.offered.items()})
+    return lambda x: {**kept(x), **{name: net.logits(x) for name, net in trainer.offered.items()}}
 
 
 @torch.no_grad()

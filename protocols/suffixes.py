@@ -1,4 +1,4 @@
-"""What may follow a protocol's name: `+net=resnet18`, `+aa`, `+cache256`, `+m=5000`; each is about one property."""
+"""What may follow a protocol's name, such as `+net=resnet18`, `+aa` or `+m=5000`; each is about one property."""
 
 from __future__ import annotations
 
@@ -62,6 +62,19 @@ def _cache(protocol: Protocol, value: str | None) -> Protocol:
         raise ValueError(f"+cache256: {error}; leave it out") from None
 
 
+def _shots(protocol: Protocol, value: str | None) -> Protocol:
+    """Train on the first so many images of each class: less data, so another protocol. The test images stay."""
+    if not re.fullmatch(r"[1-9][0-9]{0,6}", value or ""):
+        raise ValueError("+shots is a number of training images per class, as in +shots=100")
+    spec, count = protocol.dataset, int(value or 0)
+    if spec.per_class is not None and count > spec.per_class:
+        raise ValueError(f"+shots={count}: a class of {spec.name} has {spec.per_class} images; ask for at most those")
+    few = replace(spec, shots=count, train_images=None)
+    if spec.per_class is not None:
+        few = replace(few, per_class=count, train_images=count * spec.classes)
+    return replace(protocol, dataset=few)
+
+
 def _memory(protocol: Protocol, value: str | None) -> Protocol:
     return replace(protocol, budget=budget_of(value or ""))
 
@@ -70,6 +83,7 @@ SUFFIXES = (  # in canonical order
     Suffix(("net",), "+net=BACKBONE", _net, lambda p: f"+net={p.backbone}"),
     Suffix(("aa",), "+aa", _autoaugment, lambda p: "+aa" if p.dataset.augmentation.autoaugment else ""),
     Suffix(("cache256",), "+cache256", _cache, lambda p: "+cache256" if p.dataset.cache else ""),
+    Suffix(("shots",), "+shots=NUMBER", _shots, lambda p: f"+shots={p.dataset.shots}" if p.dataset.shots else ""),
     Suffix(("m", "mem"), "+m=NUMBER or +m=NUMBER/class", _memory, lambda p: f"+m={p.budget}"),
 )
 FORMS = ", ".join(suffix.form for suffix in SUFFIXES)

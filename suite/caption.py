@@ -17,8 +17,11 @@ def about(row: Row) -> str:
 
 def definitions(rows: Sequence[Row]) -> tuple[str, ...]:
     """Return what each column is."""
-    others = {row["title"]: row["readout"] for row in rows if row["readout"] != "linear"}
-    readouts = "".join(f"; {readout} readout: {title}" for title, readout in sorted(others.items()))
+    titles: dict[str, set[str]] = {}
+    for row in rows:
+        titles.setdefault(row["readout"], set()).add(row["title"])
+    titles.pop("linear", None)
+    readouts = "".join(f"; {readout} readout: {', '.join(sorted(of))}" for readout, of in sorted(titles.items()))
     return (
         "Avg: mean over tasks of the top-1 accuracy on all classes seen, first task included, in %. "
         f"Last: that accuracy after the last task{readouts}.",

@@ -17,6 +17,7 @@ class Exit(IntEnum):
     DATA = 4  # images missing, damaged or of another dataset
     FAILED = 5  # some runs failed, the rest are done
     ENVIRONMENT = 6  # results root, Ray, devices
+    DIFFERS = 7  # a finished run is not what was published
     NOTHING = 8  # nothing matches the filter
     RESUMABLE = 75  # stopped early; the same command goes on
     INTERRUPTED = 130  # Ctrl-C; state saved

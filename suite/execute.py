@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from grace.checks import DataError
-from grace.methods import method
 from grace.nets import backbone_factory
 from grace.run import run_stream
 from grace.streams.catalogue import DatasetSpec
@@ -23,10 +22,12 @@ from grace.streams.samples import Dataset
 from grace.training.engine import PRECISIONS, Engine, Way
 from grace.training.trainer import Observer, Progress, Stopped
 from suite.configure import build
+from suite.declared import declared
 from suite.diagnosis import failure_of
 from suite.errors import Exit, SuiteError
 from suite.events import Event
 from suite.launch import LaunchOptions, Observe, origin
+from suite.plugins import adopt, loaded, plugin_of
 from suite.provenance import environment, now, processor
 from suite.record import RunRecord
 from suite.spec import RunSpec
@@ -52,23 +53,25 @@ def execute(
     """Work on one run, going on from what `folder` holds, and return its record.
 
     `origin` is the part of the provenance that only the launching process knows. Raises Stopped when `observe`
-    asked for it, NonFiniteLoss, DataError, and whatever a method raises.
+    asked for it, NonFiniteLoss, ContractError, DataError, PluginError, and whatever a method raises.
     """
     started = now()
     exact(threads, device, spec.precision)
-    learner_class, config_class = method(spec.method)
+    learner_class, config_class = loaded(spec.method, spec.plugin)
+    if spec.plugin:
+        declared(spec.method)  # what is wrong with it should show now, and not at the end of the run
     config = build(config_class, spec.config, spec.method)
     protocol = spec.protocol
     order = protocol.class_order(spec.order_seed)
     workers = max(int(device.type == "cuda"), threads - 1)  # a GPU should not wait for this process to decode
     train, test, content = _loaded(protocol.dataset, data, order, download, workers, device)
-    smallest = int(torch.bincount(train.y).min())
+    smallest = min(int(torch.bincount(train.y).min()), protocol.dataset.shots or len(train.y))
     if protocol.budget.per == "class" and protocol.budget.exemplars > smallest:
         raise DataError(
             f"{protocol.name}: {protocol.budget} exemplars are wanted, and a class of {protocol.dataset.name} has "
             f"{smallest} images; choose +m={smallest}/class or fewer"
         )
-    learner = learner_class(config, backbone_factory(protocol.backbone), protocol.budget, device)
+    learner = learner_class(config, backbone_factory(protocol.backbone, learner_class.signed), protocol.budget, device)
     rows = run_stream(
         learner,
         protocol,
@@ -82,10 +85,12 @@ def execute(
         engine=Engine(spec.precision, engine),
     )
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    plugin = plugin_of(spec.method)
     provenance = {
         **origin,
         **environment(name, threads, engine),
         "method": {"title": learner_class.title, "family": learner_class.family, "reference": learner_class.reference},
+        **({"plugin": plugin.provenance()} if plugin else {}),
         "data": content,
         "started": started,
         "finished": now(),
@@ -178,6 +183,8 @@ def _worked(
 ) -> Event:
     device, clock = device_for(options.gpus_per_run), time.monotonic()
     try:
+        for plugin in options.plugins:
+            adopt(plugin)
         record = execute(
             spec,
             store.work(spec.key),

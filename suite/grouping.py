@@ -80,7 +80,8 @@ def _variants(rows: Sequence[Row]) -> dict[str, str]:
     """Return per run the settings in which a method's runs on its protocol differ: they are no repetitions."""
     alike = defaultdict[tuple[str, str, str], list[tuple[str, dict[str, str]]]](list)
     for row in rows:
-        settings = _flat({**row["config"], "precision": row["precision"], "smoke": row["smoke"]})
+        plugin = {"plugin": row["plugin"]} if row.get("plugin") else {}
+        settings = _flat({**row["config"], "precision": row["precision"], "smoke": row["smoke"], **plugin})
         alike[row["method"], row["protocol"], row["protocol_id"]].append((row["key"], settings))
     labels: dict[str, str] = {}
     for runs in alike.values():

@@ -12,6 +12,7 @@ from suite.errors import Exit, SuiteError, unknown
 from suite.events import Event
 
 if TYPE_CHECKING:
+    from suite.plugin import Plugin
     from suite.record import Failure
     from suite.spec import RunSpec
 
@@ -32,6 +33,7 @@ class LaunchOptions:
     engine: Way = "auto"  # how to carry out the training; results differ by rounding, as they do between devices
     checkpoint_seconds: float = 60.0
     sources: Mapping[str, str] = field(default_factory=dict)  # key -> where the run's settings come from
+    plugins: Sequence[Plugin] = ()  # the user's own methods: their texts, since workers may not see the files
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant; make paths absolute, since workers start elsewhere."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from grace.nets import BACKBONES
 from suite.declared import declared
 from suite.errors import SuiteError
+from suite.plugin import PluginError
 from suite.spec import RunSpec
 from suite.sweep import Choice, Sweep, chosen
 
@@ -81,6 +82,11 @@ class Plan:
             f"{method} on {name}: {choice.source}" for (method, name), choice in choices.items() if not choice.exact
         ]
 
+    @property
+    def broken(self) -> list[str]:
+        """What is wrong with plugins whose runs can only fail."""
+        return list(dict.fromkeys(run.choice.broken for run in self.left if run.choice.broken))
+
     def total(self, what: str) -> Bounds | None:
         """Return `epochs` or `images` of the runs left, or None where one is unknown."""
         each: list[Bounds | None] = [getattr(run.cost, what) for run in self.left]
@@ -132,15 +138,21 @@ def cost(choice: Choice) -> Cost:
     """Return what one run takes, by its recipes and the dataset's counts.
 
     Of a Config's recipes the one called `initial` is the first task's and every other one each later task's; with
-    `initial` alone every task has it. Where the images decide about growth, only the first of the others is certain.
+    `initial` alone every task has it, or no later one where those are solved. Where the images decide about growth,
+    only the first of the others is certain.
     """
-    method, protocol, spec = declared(choice.method), choice.protocol, choice.protocol.dataset
+    try:
+        method, protocol, spec = declared(choice.method), choice.protocol, choice.protocol.dataset
+    except PluginError:  # its runs fail at once
+        return Cost((0, 0), (0, 0), (0, 0), 0)
     recipes = {name: value["epochs"] for name, value in choice.config.items() if isinstance(value, dict)}
     first = recipes.pop("initial", 0) or sum(recipes.values())
-    later = list(recipes.values()) or [first]
+    later = list(recipes.values()) or [0 if method.closed_form else first]
     least, most = sum(later[:1] if method.growth == "data" else later), sum(later)
     epochs: list[Bounds] = [(first, first), *[(least, most)] * (len(protocol.increments) - 1)]
-    branch, tasks = BACKBONES[protocol.backbone].parameters, len(protocol.increments)
+    backbone, tasks = BACKBONES[protocol.backbone], len(protocol.increments)
+    branch = backbone.last_stage if method.shared_stem else backbone.parameters
+    stem = backbone.parameters - branch
     branches = {"fixed": (1, 1), "per-task": (tasks, tasks)}.get(method.growth, (1, tasks))
     seen = [sum(protocol.increments[: task + 1]) for task in range(tasks)]
     readouts = 2 if method.uses_memory and protocol.budget.exemplars else 1
@@ -148,7 +160,7 @@ def cost(choice: Choice) -> Cost:
     return Cost(
         epochs=(sum(low for low, _ in epochs), sum(high for _, high in epochs)),
         images=_images(choice, epochs),
-        parameters=(branches[0] * branch, branches[1] * branch),
+        parameters=(stem + branches[0] * branch, stem + branches[1] * branch),
         disk=None if tested is None else tested * readouts * KEPT,
     )
 

@@ -26,7 +26,8 @@ def preset(method: str, protocol: Protocol) -> Preset:
     """Return the settings published for the protocol, or the nearest ones, saying so.
 
     Nearest: images of the same size class first (to 64 pixels, or larger), then the same start (B0, or a larger first
-    task), then the number of tasks. A method without presets keeps its defaults, which is exact.
+    task), then the same views (AutoAugment or not) and dataset, then the number of tasks. A method without presets
+    keeps its defaults, which is exact.
     """
     published = _published(method)
     if not published:
@@ -39,10 +40,12 @@ def preset(method: str, protocol: Protocol) -> Preset:
     return Preset(dict(values), words, False)
 
 
-def _distance(one: Protocol, other: Protocol) -> tuple[bool, bool, int]:
+def _distance(one: Protocol, other: Protocol) -> tuple[bool, bool, bool, bool, int]:
     return (
         (one.dataset.size <= SMALL) != (other.dataset.size <= SMALL),
         (one.base > 0) != (other.base > 0),
+        one.dataset.augmentation.autoaugment != other.dataset.augmentation.autoaugment,
+        one.dataset.name != other.dataset.name,
         abs(len(one.increments) - len(other.increments)),
     )
 

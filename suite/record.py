@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 HEADER = {"key": "string", "method": "string", "protocol": "string", "order_seed": "int64", "train_seed": "int64",
           "smoke": "bool"}  # fmt: skip
-FOOTPRINT = ("parameters", "backbone_parameters", "head_parameters", "buffer_numbers", "state_numbers", "model_bytes",
-             "exemplars", "exemplar_bytes")  # fmt: skip
+FOOTPRINT = ("parameters", "backbone_parameters", "head_parameters", "auxiliary_parameters", "buffer_numbers",
+             "state_numbers", "model_bytes", "exemplars", "exemplar_bytes")  # fmt: skip
 SECONDS = ("learn", "remember", "evaluate")
 COLUMNS = {**HEADER, "task": "int32", "known": "int32", "seen": "int32", "test_images": "int64",
            **dict.fromkeys(FOOTPRINT, "int64"), **{f"seconds_{name}": "float64" for name in SECONDS},
@@ -175,7 +175,7 @@ def newer(schema: int, what: str) -> None:
 
 
 def _task_row(row: dict[str, Any], labels: Labels, predictions: dict[str, Labels]) -> TaskRow:
-    footprint, seconds = {n: row[n] for n in FOOTPRINT}, {n: row[f"seconds_{n}"] for n in SECONDS}
+    footprint, seconds = {n: row.get(n, 0) for n in FOOTPRINT}, {n: row[f"seconds_{n}"] for n in SECONDS}
     return TaskRow(row["task"], row["known"], row["seen"], footprint, json.loads(row["notes"]),
                    json.loads(row["phases"]), seconds, labels, predictions)  # fmt: skip
 

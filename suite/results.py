@@ -27,8 +27,8 @@ FIELDS = (
     *("backbone_params_final", "memory_mb", "survey_mb", "exemplars", "backbones_final", "backbones_max"),
     *("backbones_mean", "seconds_learn", "images_per_second", "gpu_peak_mb", "notes"),
     *("title", "family", "reference", "upper_bound", "dataset", "backbone", "tasks", "classes", "memory"),
-    *("protocol_id", "precision", "smoke", "config", "preset", "commit", "dirty", "version", "torch", "device", "host"),
-    *("started", "finished", "data"),
+    *("protocol_id", "precision", "plugin", "smoke", "config", "preset", "commit", "dirty", "version", "torch"),
+    *("device", "host", "started", "finished", "data"),
 )
 
 
@@ -93,6 +93,7 @@ def _facts(record: RunRecord) -> dict[str, Any]:
         "memory": str(Budget(**stream["budget"])),
         "protocol_id": hashlib.blake2b(json.dumps(stream, sort_keys=True).encode(), digest_size=4).hexdigest(),
         "precision": record.spec["precision"],
+        "plugin": record.spec.get("plugin", ""),
         "config": record.spec["config"],
         **{name: origin.get(name) for name in ("preset", "commit", "dirty", "version", "torch", "device", "host",
                                                "started", "finished", "data")},

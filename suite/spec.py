@@ -24,10 +24,12 @@ class RunSpec:
     order_seed: int  # of the class order (NumPy's legacy generator)
     train_seed: int  # of weights, batches and views
     precision: Precision = "fp32"
+    plugin: str = ""  # digest of the file that holds the method, where it is not one of ours
     smoke: bool = False  # epochs were limited: not a result
 
     def identity(self) -> dict[str, Any]:
         """Return the plain values that the key is a hash of."""
+        plugin = {"plugin": self.plugin} if self.plugin else {}  # keys of our own methods are what they were
         return {
             "schema": SCHEMA,
             "method": self.method,
@@ -37,6 +39,7 @@ class RunSpec:
             "train_seed": self.train_seed,
             "precision": self.precision,
             "smoke": self.smoke,
+            **plugin,
         }
 
     @cached_property

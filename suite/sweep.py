@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -21,6 +22,9 @@ from grace.training.engine import Precision, Way
 from suite.configure import amend, build, plain, recipes
 from suite.declared import declared
 from suite.errors import SuiteError, unknown
+from suite.faults import first_fault
+from suite.plugin import PluginError
+from suite.plugins import digest_of, load_plugins, read_plugin
 from suite.presets import preset
 from suite.seeds import Seeds
 from suite.spec import RunSpec
@@ -56,6 +60,8 @@ class Sweep(BaseModel):
     method: dict[str, dict[str, Any]] = {}  # per method, fields of its Config; recipes as tables
     limit_epochs: PositiveInt | None = None  # per phase; makes smoke runs
     protocol_files: list[str] = []  # the user's own protocols and datasets
+    plugins: list[str] = []  # files of the user's own methods
+    plugin_texts: dict[str, str] = {}  # what they held when the sweep began, by method; goes before what they hold now
     launch: Launch = Launch()
 
 
@@ -68,6 +74,7 @@ class Choice:
     config: dict[str, Any]
     source: str
     exact: bool  # whether the preset is this protocol's own
+    broken: str = ""  # why the method's plugin cannot even say what it wants: its runs will fail with it
 
 
 def sweep_of(values: Mapping[str, Any], source: str) -> Sweep:
@@ -75,7 +82,7 @@ def sweep_of(values: Mapping[str, Any], source: str) -> Sweep:
     try:
         return Sweep.model_validate(dict(values))
     except ValidationError as error:
-        raise SuiteError(f"{source}: {_first_fault(error)}") from None
+        raise SuiteError(f"{source}: {first_fault(error, Sweep.model_fields)}") from None
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -87,15 +94,20 @@ def read_sweep(path: Path) -> Sweep:
     except tomllib.TOMLDecodeError as error:
         raise SuiteError(f"{path}: not TOML: {error}") from None
     sweep = sweep_of(values, str(path))
-    beside = [str((path.parent / file).resolve()) for file in sweep.protocol_files]
-    return sweep.model_copy(update={"protocol_files": beside})
+    beside = {
+        name: [str((path.parent / file).resolve()) for file in getattr(sweep, name)]
+        for name in ("protocol_files", "plugins")
+    }
+    return sweep.model_copy(update={name: files for name, files in beside.items() if files})
 
 
 def sweep_name(sweep: Sweep) -> str:
     """Return the sweep's own name, or one that says what it is and that the same sweep always gets."""
     if sweep.name:
         return sweep.name
-    content = sweep.model_dump(exclude={"name", "launch"})
+    content = sweep.model_dump(exclude={"name", "launch", "plugins", "plugin_texts"})
+    if sweep.plugins:  # what they hold counts, not where they lie
+        content["plugins"] = with_texts(sweep).plugin_texts
     if sweep.precision == Sweep.model_fields["precision"].default:  # sweeps had names before they had precisions
         del content["precision"]
     digest = hashlib.blake2b(json.dumps(content, sort_keys=True, default=str).encode(), digest_size=3).hexdigest()
@@ -106,7 +118,16 @@ def write_sweep(sweep: Sweep) -> str:
     """Return the TOML text from which `read_sweep` gets the same sweep."""
     import tomlkit
 
-    return tomlkit.dumps(sweep.model_dump(exclude_defaults=True))
+    values = sweep.model_dump(exclude_defaults=True)
+    for name, text in sweep.plugin_texts.items():
+        values["plugin_texts"][name] = tomlkit.string(text, multiline=True)
+    return tomlkit.dumps(values)
+
+
+def with_texts(sweep: Sweep) -> Sweep:
+    """Return the sweep with the texts of its plugins, as they are from now on, whatever becomes of the files."""
+    found = (read_plugin(Path(file), sweep.plugin_texts) for file in sweep.plugins)
+    return sweep.model_copy(update={"plugin_texts": {plugin.name: plugin.source for plugin in found}})
 
 
 def assigned(sweep: Sweep, assignments: Iterable[str]) -> Sweep:
@@ -164,9 +185,11 @@ def resolve(sweep: Sweep) -> list[RunSpec]:
 def chosen(sweep: Sweep) -> list[tuple[RunSpec, Choice]]:
     """Return the runs with the choice of settings behind each; raises SuiteError for whatever does not fit."""
     load_protocols(sweep.protocol_files)
+    load_plugins(sweep.plugins, sweep.plugin_texts)
     methods = list(dict.fromkeys(sweep.methods))
     for name in [*methods, *sweep.method]:
-        declared(name)
+        with suppress(PluginError):  # its runs fail, and are recorded; the others go on
+            declared(name)
     for name in sweep.method:
         if name not in methods:
             raise SuiteError(f"method.{name} has settings, but the sweep runs {', '.join(methods)} only")
@@ -182,6 +205,7 @@ def chosen(sweep: Sweep) -> list[tuple[RunSpec, Choice]]:
                 order_seed=order,
                 train_seed=seed,
                 precision=sweep.precision,
+                plugin=digest_of(choice.method),
                 smoke=sweep.limit_epochs is not None,
             )
             runs.setdefault(spec.key, (spec, choice))
@@ -190,9 +214,13 @@ def chosen(sweep: Sweep) -> list[tuple[RunSpec, Choice]]:
 
 def _choice(sweep: Sweep, name: str, protocol: Protocol) -> Choice:
     """Fold defaults, preset and the user's settings; epochs follow the protocol unless the user gave them."""
+    try:
+        kind = declared(name).config
+    except PluginError as error:
+        return Choice(name, protocol, {}, "", True, str(error))
     tuned, source, exact = preset(name, protocol)
     own = sweep.method.get(name, {})
-    base = build(declared(name).config, tuned, f"preset of {name}")
+    base = build(kind, tuned, f"preset of {name}")
     config = amend(base, own, f"method.{name}")
     timed = {}
     for field, recipe in recipes(base).items():
@@ -213,20 +241,3 @@ def _toml_value(text: str) -> Any:
     except tomllib.TOMLDecodeError:
         return text
     return found["value"] if list(found) == ["value"] else text
-
-
-def _first_fault(error: ValidationError) -> str:
-    """Return what is wrong in one line."""
-    fault = error.errors(include_url=False)[0]
-    place = ".".join(map(str, fault["loc"]))
-    if fault["type"] == "extra_forbidden":
-        return str(unknown("key", place, Sweep.model_fields))
-    if fault["type"] == "literal_error":
-        words = re.findall(r"'(\w+)'", fault["ctx"]["expected"])
-        return str(unknown(place, str(fault["input"]), words, few=True))
-    if fault["type"] == "missing":
-        return f"{place} is missing: name at least one of the {place}"
-    if fault["type"] == "string_pattern_mismatch":
-        return f'{place}: use letters, digits and . _ + - only, not "{fault["input"]}"'
-    message = fault["msg"].removeprefix("Value error, ")
-    return f"{place}: {message[0].lower()}{message[1:]}"

@@ -15,9 +15,11 @@ def abreast(calls: Sequence[Callable[[Tensor], Tensor]], learning: Sequence[bool
     """Return call(x) for every call, in order; while a CUDA graph is captured, those not learning run in parallel.
 
     Only there: outside of a graph their launches, one after another, take longer than the work. What learns stays on
-    the stream of the capture, so that gradients do, too. Nothing is computed differently.
+    the stream of the capture, so that gradients do, too: everything where x itself has one. Nothing is computed
+    differently.
     """
-    if not (x.is_cuda and len(calls) > 1 and torch.cuda.is_current_stream_capturing()):
+    alone = len(calls) == 1 or x.requires_grad
+    if alone or not (x.is_cuda and torch.cuda.is_current_stream_capturing()):
         return [call(x) for call in calls]
     main, found = torch.cuda.current_stream(), dict[int, Tensor]()
     resting = [index for index, learns in enumerate(learning) if not learns]

@@ -99,11 +99,13 @@ def can_compile() -> bool:
 def flops(backbone: Backbone, shape: tuple[int, ...]) -> int:
     """Return the floating-point operations of a forward pass of one image `shape` [C, H, W].
 
-    torch's counter: convolutions and matrix products only, two for each multiply-add.
+    torch's counter: convolutions and matrix products only, two for each multiply-add. The rear part of a split backbone
+    is counted on the maps that such an image leaves it.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
     sketch = copy.deepcopy(backbone).to("meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        sketch.stagewise(torch.empty(1, *shape, device="meta"))
+        height, width = (side // backbone.shrunk for side in shape[-2:])
+        sketch.stagewise(torch.empty(1, backbone.takes, height, width, device="meta"))
     return int(counter.get_total_flops())

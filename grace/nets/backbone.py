@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 
 import torch
@@ -22,6 +23,9 @@ class Backbone(nn.Module):
     norms from weight 1 and bias 0, those that end a residual branch included.
     """
 
+    takes = 3  # channels of what it is given: images, or for the rear part of a split backbone maps
+    shrunk = 1  # how many times smaller than images the sides of what it is given are
+
     def __init__(self, width: int, stem: nn.Module, stages: Iterable[nn.Module]) -> None:
         super().__init__()
         self.width = width
@@ -36,6 +40,26 @@ class Backbone(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the map after each stage, [B, C, H, W] each, of images x [B, 3, H, W]."""
         return arithmetic.maps(self, x)
+
+    def split(self) -> tuple[Backbone, Backbone]:
+        """Return two backbones that share these modules: stem and all stages but the last, and the last stage.
+
+        The second takes the last map of the first (MEMO, Zhou et al. 2023: generalised and specialised blocks). Of a
+        backbone of one stage the first is the stem.
+        """
+        *shallow, deep = self.stages
+        before = (self.stem, shallow) if shallow else (nn.Identity(), [self.stem])
+        front, rear = Backbone.__new__(Backbone), Backbone.__new__(Backbone)
+        for part, stem, stages in ((front, *before), (rear, nn.Identity(), [deep])):
+            nn.Module.__init__(part)  # weights stay as they are, where the constructor would draw them anew
+            part.stem, part.stages = stem, nn.ModuleList(stages)
+        convolution = next(module for module in deep.modules() if isinstance(module, nn.Conv2d))
+        front.width, rear.width = convolution.in_channels, self.width
+        side = 64
+        with torch.no_grad():
+            outline = copy.deepcopy(front).to("meta").stagewise(torch.empty(1, 3, side, side, device="meta"))
+        rear.takes, rear.shrunk = front.width, side // outline[-1].shape[-1]
+        return front, rear
 
     def stagewise(self, x: Tensor) -> list[Tensor]:
         """Compute `forward`, stage after stage; the architecture as it is written."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from grace.nets.abreast import abreast
 from grace.nets.arithmetic import current
 from grace.nets.backbone import Backbone, freeze
-from grace.nets.heads import LinearHead
+from grace.nets.heads import Head, LinearHead
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -21,20 +24,31 @@ class Output:
 
     logits: Tensor  # [B, classes]
     features: Tensor  # [B, branches * width], branches in order of creation
+    maps: list[Tensor]  # after each stage of the newest branch, [B, C, H, W] each; a shared stem's come first
 
 
 class IncrementalNet(nn.Module):
     """Branches whose pooled features are concatenated in order, and one head that grows with classes and branches.
 
-    Single-backbone methods hold one branch; expanding ones hold several. At rest everything is frozen and in eval
-    mode. `layout()` is all that is needed to rebuild the shape before loading weights.
+    Single-backbone methods hold one branch; expanding ones hold several. With `shared`, all but the last stage of the
+    backbone is one stem for all branches, which are last stages. `aside` holds what learning needs and classifying does
+    not. At rest everything is frozen and in eval mode. `layout()` is all that is needed to rebuild the shape before
+    loading weights.
     """
 
-    def __init__(self, backbone: Callable[[], Backbone], device: torch.device) -> None:
+    def __init__(
+        self,
+        backbone: Callable[[], Backbone],
+        device: torch.device,
+        head: Callable[[], Head] = LinearHead,
+        shared: bool = False,
+    ) -> None:
         super().__init__()
-        self.backbone, self.device = backbone, device
+        self.backbone, self.device, self.empty_head, self.shared = backbone, device, head, shared
+        self.stem: Backbone | None = None
         self.branches = nn.ModuleList()
-        self.head = LinearHead(0, 0)
+        self.head = head()
+        self.aside = nn.ModuleDict()
         self.increments: list[int] = []
         freeze(self)
 
@@ -50,19 +64,31 @@ class IncrementalNet(nn.Module):
 
     def blank(self) -> IncrementalNet:
         """Return an empty network of the same kind: a student, or a fresh start."""
-        return IncrementalNet(self.backbone, self.device)
+        return IncrementalNet(self.backbone, self.device, self.empty_head, self.shared)
+
+    def copied(self) -> IncrementalNet:
+        """Return a copy at rest: a teacher, for as long as something holds it."""
+        return copy.deepcopy(self)
 
     def add_branch(self, like: nn.Module | None = None) -> Backbone:
         """Append a branch: newly drawn (on the CPU, so alike on every device), or a copy of `like` with its buffers."""
         branch = self.backbone()
+        if self.shared:
+            stem, branch = branch.split()
+            if self.stem is None:
+                self.stem = self.placed(stem)
         if like is not None:
             branch.load_state_dict(like.state_dict())
-        branch.to(self.device)
-        if current().channels_last:
-            branch.to(memory_format=torch.channels_last)
-        freeze(branch)
-        self.branches.append(branch)
+        self.branches.append(self.placed(branch))
         return branch
+
+    def placed(self, module: M) -> M:
+        """Return the module at rest, on the net's device and in the memory layout of now."""
+        module.to(self.device)
+        if current().channels_last:
+            module.to(memory_format=torch.channels_last)
+        freeze(module)
+        return module
 
     def merged(self, weight: float) -> IncrementalNet:
         """Return a student with one branch fewer: the newest is `weight` * second newest + (1 - weight) * newest.
@@ -90,10 +116,18 @@ class IncrementalNet(nn.Module):
 
     def forward(self, x: Tensor) -> Output:
         """x [B, 3, H, W] -> logits and features."""
+        stem = [] if self.stem is None else self.stem(x)
         branches = [cast(Backbone, branch) for branch in self.branches]
-        parts = abreast([branch.features for branch in branches], [branch.training for branch in branches], x)
+        maps = list(stem)  # of the branches at rest only features are kept
+
+        def newest(x: Tensor) -> Tensor:
+            maps.extend(branches[-1](x))
+            return Backbone.pool(maps[-1])
+
+        calls = [*(branch.features for branch in branches[:-1]), newest]
+        parts = abreast(calls, [branch.training for branch in branches], stem[-1] if stem else x)
         features = torch.cat(parts, dim=1)
-        return Output(self.head(features), features)
+        return Output(self.head(features), features, maps)
 
     def logits(self, x: Tensor) -> Tensor:
         """x [B, 3, H, W] -> logits [B, classes]."""
@@ -101,8 +135,8 @@ class IncrementalNet(nn.Module):
         return out.logits
 
     def layout(self) -> dict[str, Any]:
-        """Return the shape: enough to rebuild it before loading weights."""
-        return {"branches": len(self.branches), "increments": list(self.increments)}
+        """Return the shape: enough to rebuild it before loading weights, but for what modules `aside` are."""
+        return {"branches": len(self.branches), "increments": list(self.increments), "aside": list(self.aside)}
 
     def rebuild(self, layout: dict[str, Any]) -> None:
         """Take on a saved shape; the weights follow through load_state_dict."""

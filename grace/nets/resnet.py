@@ -15,16 +15,21 @@ Blocks = tuple[int, int, int, int]  # per stage
 
 
 class Residual(nn.Module):
-    """relu(body(x) + shortcut(x)); the last one of a backbone too, so pooled features are never negative."""
+    """relu(body(x) + shortcut(x)); the last one of a backbone too, so pooled features are never negative.
 
-    def __init__(self, body: nn.Module, shortcut: nn.Module) -> None:
+    Unless it is not `rectified`: then it is the sum alone.
+    """
+
+    def __init__(self, body: nn.Module, shortcut: nn.Module, rectified: bool = True) -> None:
         super().__init__()
         self.body = body
         self.shortcut = shortcut
+        self.rectified = rectified
 
     def forward(self, x: Tensor) -> Tensor:
         """Return maps [B, C_out, H / stride, W / stride] of maps x [B, C_in, H, W]."""
-        return F.relu(self.body(x) + self.shortcut(x), inplace=True)
+        total: Tensor = self.body(x) + self.shortcut(x)
+        return F.relu(total, inplace=True) if self.rectified else total
 
 
 def convolution(inputs: int, outputs: int, window: int, stride: int = 1) -> list[nn.Module]:
@@ -53,10 +58,13 @@ def stem(kind: Stem) -> nn.Sequential:
     return nn.Sequential(*layers, nn.ReLU(inplace=True), *pool)
 
 
-def build(kind: Stem, blocks: Blocks, body: Callable[[int, int, int], nn.Module], expansion: int) -> Backbone:
+def build(
+    kind: Stem, blocks: Blocks, body: Callable[[int, int, int], nn.Module], expansion: int, signed: bool
+) -> Backbone:
     """Return stages of 64, 128, 256, 512 times `expansion` channels; all but the first halve H and W.
 
-    Where the shape changes, the shortcut is a 1x1 convolution with batch norm (option B of He et al. 2016).
+    Where the shape changes, the shortcut is a 1x1 convolution with batch norm (option B of He et al. 2016). `signed`
+    leaves out the last ReLU.
     """
     stages, inputs = list[nn.Module](), 64
     for index, count in enumerate(blocks):
@@ -66,17 +74,18 @@ def build(kind: Stem, blocks: Blocks, body: Callable[[int, int, int], nn.Module]
             stride = 2 if index > 0 and position == 0 else 1
             same = inputs == outputs and stride == 1
             shortcut = nn.Identity() if same else nn.Sequential(*convolution(inputs, outputs, 1, stride))
-            stage.append(Residual(body(inputs, outputs, stride), shortcut))
+            last = index == len(blocks) - 1 and position == count - 1
+            stage.append(Residual(body(inputs, outputs, stride), shortcut, rectified=not (signed and last)))
             inputs = outputs
         stages.append(nn.Sequential(*stage))
     return Backbone(inputs, stem(kind), stages)
 
 
-def basic_resnet(kind: Stem, blocks: Blocks) -> Backbone:
+def basic_resnet(kind: Stem, blocks: Blocks, signed: bool = False) -> Backbone:
     """Return a ResNet of basic blocks, width 512: ResNet-10, 18 and 34."""
-    return build(kind, blocks, basic, expansion=1)
+    return build(kind, blocks, basic, expansion=1, signed=signed)
 
 
-def bottleneck_resnet(kind: Stem, blocks: Blocks) -> Backbone:
+def bottleneck_resnet(kind: Stem, blocks: Blocks, signed: bool = False) -> Backbone:
     """Return a ResNet of bottleneck blocks, width 2048: ResNet-26 and 50."""
-    return build(kind, blocks, bottleneck, expansion=4)
+    return build(kind, blocks, bottleneck, expansion=4, signed=signed)

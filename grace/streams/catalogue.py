@@ -42,6 +42,7 @@ class DatasetSpec:
     augmentation: Augmentation = Augmentation()
     subset: str = ""  # which classes of a larger dataset: "ucir" or "first" for ImageNet-100
     cache: int = 0  # shorter side, pixels, to which larger encoded images are brought once; 0 leaves them as they are
+    shots: int = 0  # training images used of each class, the first of the dataset's order; 0 uses all
     per_class: int | None = None  # training images of the smallest class; None until the data are read
     train_images: int | None = None
     test_images: int | None = None
@@ -57,6 +58,7 @@ class DatasetSpec:
         for field, value in (("mean", self.mean), ("std", self.std)):
             require(len(value) == self.channels, f"{field} needs {self.channels} numbers, not {len(value)}")
         require(min(self.std) > 0, f"std must be above 0, not {list(self.std)}")
+        require(self.shots >= 0, f"shots must not be negative, not {self.shots}")
         require(self.cache >= 0, f"cache must not be negative, not {self.cache}")
         require(not self.cache or self.encoded, f"{self.name} is held whole: it has no images to bring to another size")
         least = round(self.size * 256 / 224)  # the shorter side of which the test view is the centre
@@ -75,6 +77,6 @@ class DatasetSpec:
     def identity(self) -> dict[str, Any]:
         """Return what determines a result: all but where the images lie and how many were announced."""
         outside = {"path", "source", "licence", "per_class", "train_images", "test_images"}
-        if not self.cache:
-            outside.add("cache")  # what is left as it is has the identity that it had before there was a choice
+        # what is left as it is has the identity that it had before there was a choice
+        outside |= {name for name in ("cache", "shots") if not getattr(self, name)}
         return {name: value for name, value in asdict(self).items() if name not in outside}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from grace.checks import DataError
 from grace.streams.catalogue import DatasetSpec
 from grace.streams.encoded import Encoded, decode
-from grace.streams.samples import Dataset, View
+from grace.streams.samples import Dataset, View, side_by_side
 from grace.streams.views import augment, fit, normalise, sent
 
 AHEAD = {"cpu": 2**23, "cuda": 2**23}  # bytes of inputs made at a time: what a cache holds; what fills a GPU
@@ -36,14 +36,15 @@ class TensorImages(Dataset):
         x = self.x[sent(rows, self.x.device)]
         return normalise(augment(x, rows, seed, self.spec.augmentation) if view == "train" else x, self.spec)
 
-    def stream(self, rows: Tensor, size: int, view: View, seed: int) -> Iterator[Tensor]:
+    def stream(self, rows: Tensor, size: int, view: View, seed: int, more: Sequence[int] = ()) -> Iterator[Tensor]:
         """Yield `batch` of consecutive pieces of `rows`, several made at a time: views of few images are mostly calls.
 
         A view is a function of (seed, row), so that nothing depends on how many are made at once.
         """
         most = AHEAD.get(self.x.device.type, 0) // (4 * 3 * self.spec.size**2)  # images whose inputs are that large
         for piece in torch.split(rows, max(size, most // size * size)):
-            yield from torch.split(self.batch(piece, view, seed), size)
+            views = [torch.split(self.batch(piece, view, each), size) for each in (seed, *more)]
+            yield from map(side_by_side, zip(*views, strict=True))
 
     def to(self, device: torch.device) -> TensorImages:
         """Return the same split with its images on `device`."""
@@ -77,18 +78,20 @@ class EncodedImages(Dataset):
         """Return inputs float32 [B, 3, size, size]; raises DataError naming an image that cannot be read."""
         return self._finished(iter([self.decoder[rows.cpu(), view, seed]]), rows, view, seed)
 
-    def stream(self, rows: Tensor, size: int, view: View, seed: int) -> Iterator[Tensor]:
+    def stream(self, rows: Tensor, size: int, view: View, seed: int, more: Sequence[int] = ()) -> Iterator[Tensor]:
         """Yield `batch` of consecutive pieces of `rows`, decoded ahead by the workers; equal to it bit for bit."""
         if not self.workers or self._busy:  # a second stream at the same time would have to share their queue
-            yield from super().stream(rows, size, view, seed)
+            yield from super().stream(rows, size, view, seed, more)
             return
+        seeds = (seed, *more)
         self._busy = True
         try:
             batches = torch.split(rows.cpu(), size)
-            self._plan[:] = [(piece, view, seed) for batch in batches for piece in torch.split(batch, PIECE)]
+            views = [(batch, each) for batch in batches for each in seeds]
+            self._plan[:] = [(piece, view, each) for batch, each in views for piece in torch.split(batch, PIECE)]
             decoded = iter(self._workers())
             for batch in batches:
-                yield self._finished(decoded, batch, view, seed)
+                yield side_by_side([self._finished(decoded, batch, view, each) for each in seeds])
         finally:
             self._busy = False
 

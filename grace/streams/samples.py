@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,14 +28,22 @@ class Dataset:
         """
         raise NotImplementedError
 
-    def stream(self, rows: Tensor, size: int, view: View, seed: int) -> Iterator[Tensor]:
-        """Yield `batch` of consecutive pieces of `rows`, `size` at a time; overridden where workers decode ahead."""
+    def stream(self, rows: Tensor, size: int, view: View, seed: int, more: Sequence[int] = ()) -> Iterator[Tensor]:
+        """Yield `batch` of consecutive pieces of `rows`, `size` at a time; overridden where workers decode ahead.
+
+        With `more` seeds each is followed by further views of its images: [(1 + len(more)) * B, 3, H, W].
+        """
         for piece in torch.split(rows, size):
-            yield self.batch(piece, view, seed)
+            yield side_by_side([self.batch(piece, view, each) for each in (seed, *more)])
 
     def to(self, device: torch.device) -> Dataset:
         """Return the split with its images where they are used, if they are held whole."""
         return self
+
+
+def side_by_side(views: Sequence[Tensor]) -> Tensor:
+    """Return the views of a batch, [B, ...] each, as one [views * B, ...]: view after view."""
+    return views[0] if len(views) == 1 else torch.cat(list(views))
 
 
 @dataclass(frozen=True)
@@ -62,10 +70,22 @@ class Samples:
         """Return the samples of one class, in dataset order."""
         return Samples(self.source, self.rows[self.y == label])
 
+    def split(self, per_class: int, generator: torch.Generator) -> tuple[Samples, Samples]:
+        """Return what is left and a random hold-out of at most `per_class` samples of each class; disjoint."""
+        labels = self.y
+        held = torch.zeros(len(self), dtype=torch.bool)
+        for label in sorted(set(labels.tolist())):
+            own = (labels == label).nonzero()[:, 0]
+            held[own[torch.randperm(len(own), generator=generator)[:per_class]]] = True
+        return Samples(self.source, self.rows[~held]), Samples(self.source, self.rows[held])
+
 
 @dataclass(frozen=True)
 class Batch:
-    """What a loss sees: x float [B, 3, H, W], augmented and normalised; y int64 [B] in stream order."""
+    """What a loss sees: x float [B, 3, H, W], augmented and normalised; y int64 [B] in stream order.
+
+    In a phase of several views both are [views * B]: view after view, in the same order of images.
+    """
 
     x: Tensor
     y: Tensor

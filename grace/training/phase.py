@@ -65,3 +65,5 @@ class Phase:
     loss: Callable[[Batch], Losses]  # named terms, no side effects; their sum is minimised and each is recorded
     recipe: Recipe
     after_backward: Callable[[], None] | None = None  # may edit gradients
+    views: int = 1  # of each image in a batch: batches are [views * B], view after view, each with all its labels
+    adapts: Sequence[nn.Module] = ()  # in train mode without learning: their batch norms' statistics follow the data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 # On an H200 it takes half a minute once per machine and makes forwards 1.4 times as fast; a run on CIFAR-100 is 1e16.
 PAYS = {"cpu": 1e13, "cuda": 1e14}
 GRAPHS = {"cuda"}  # kinds of devices on which steps are captured
+AT_ONCE = {"cpu"}  # kinds of devices on which looking at a loss waits for nothing
 WARM = 3  # steps taken before one is captured: libraries initialise and compilers run then
 
 
@@ -46,7 +48,7 @@ def compiles(engine: Engine, phase: Phase, device: torch.device) -> bool:
 def _pays(trained: Sequence[Backbone], phase: Phase, device: torch.device) -> bool:
     """Whether the phase is long enough for compiling to pay."""
     shape = tuple(phase.data.source.batch(phase.data.rows[:1], "test", 0).shape[1:])
-    passes = 3 * phase.recipe.epochs * len(phase.data)  # backward costs about two forwards
+    passes = 3 * phase.recipe.epochs * phase.views * len(phase.data)  # backward costs about two forwards
     enough = PAYS.get(device.type, float("inf")) / max(passes, 1)
     # counting takes a while: it is left out where every weight multiplying every pixel would not be enough
     most = 2 * shape[-2] * shape[-1] * sum(p.numel() for backbone in trained for p in backbone.parameters())
@@ -65,8 +67,16 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
+class NonFinite(Exception):
+    """A step, counted from 0 since the last reading of the sums, whose `terms` are infinite or not a number."""
+
+    def __init__(self, step: int, terms: dict[str, float]) -> None:
+        super().__init__(step, terms)
+        self.step, self.terms = step, terms
+
+
 class Steps:
-    """Takes one step per call and sums the loss terms on the device."""
+    """Takes one step per call and sums the loss terms; on a GPU they stay there until they are asked for."""
 
     def __init__(
         self, phase: Phase, optimiser: torch.optim.Optimizer, params: Sequence[nn.Parameter], engine: Engine
@@ -79,7 +89,9 @@ class Steps:
         self._side = _stream(device) if self._graphs else None
         self._pool = torch.cuda.graph_pool_handle() if self._graphs else None  # they take turns, so they share memory
         self._taken: Counter[int] = Counter()
-        self._sums: dict[tuple[str, ...], Tensor] = {}
+        self._sums: dict[str, float] = {}
+        self._summed = 0  # steps in the sums
+        self._unread: list[tuple[tuple[str, ...], Tensor, int]] = []  # names, values on the device, images
         self._plain = engine.way == "plain"
 
     @property
@@ -89,8 +101,8 @@ class Steps:
         return name + "+graph" * bool(self._captured)
 
     def __call__(self, batch: Batch) -> None:
-        """Take one step."""
-        full = len(batch.y) == self._phase.recipe.batch_size
+        """Take one step; on a CPU, raises NonFinite for a loss that is not finite, before anything learns from it."""
+        full = len(batch.y) == self._phase.recipe.batch_size * self._phase.views
         if self._graphs and self._taken[len(batch.y)] >= WARM:
             names, terms = self._replayed(batch, full)
         elif self._side is not None:
@@ -100,21 +112,37 @@ class Steps:
             torch.cuda.current_stream().wait_stream(self._side)
         else:
             names, terms = self._differentiated(batch, full)
+        images = len(batch.y) // self._phase.views
+        if terms.device.type in AT_ONCE:
+            self._add(names, terms.tolist(), images)
+        else:  # a copy, since the next replay overwrites them
+            self._unread.append((names, terms.to(torch.float64, copy=True), images))
         if self._phase.after_backward:
             self._phase.after_backward()
         self._optimiser.step()
         self._taken[len(batch.y)] += 1
-        weighed = terms.double() * len(batch.y)
-        self._sums[names] = self._sums[names] + weighed if names in self._sums else weighed
 
     def sums(self) -> dict[str, float]:
-        """Return the sum of each term over the images since the last call; the only wait for the device."""
-        found: dict[str, float] = {}
-        for names, totals in self._sums.items():
-            for name, total in zip(names, totals.tolist(), strict=True):
-                found[name] = found.get(name, 0.0) + total
-        self._sums.clear()
+        """Return the sum of each term over the images since the last call; raises NonFinite for the first bad step.
+
+        The only wait for the device.
+        """
+        values = torch.cat([terms for _, terms, _ in self._unread]).tolist() if self._unread else []
+        for names, terms, images in self._unread:
+            self._add(names, values[: len(terms)], images)
+            del values[: len(terms)]
+        found = self._sums
+        self._sums, self._summed, self._unread = {}, 0, []
         return found
+
+    def _add(self, names: tuple[str, ...], values: list[float], images: int) -> None:
+        """Count in one step."""
+        bad = {name: value for name, value in zip(names, values, strict=True) if not math.isfinite(value)}
+        if bad:
+            raise NonFinite(self._summed, bad)
+        self._summed += 1
+        for name, value in zip(names, values, strict=True):
+            self._sums[name] = self._sums.get(name, 0.0) + value * images
 
     def _differentiated(self, batch: Batch, full: bool) -> tuple[tuple[str, ...], Tensor]:
         """Leave the gradients of the summed terms with the parameters; return the names and the values [terms]."""

@@ -34,6 +34,12 @@ def thaw(trains: Sequence[Trainable]) -> list[nn.Parameter]:
     return list(dict.fromkeys(params))
 
 
+def adapt(modules: Sequence[nn.Module]) -> None:
+    """Put modules into train mode without letting them learn; `rest` ends it."""
+    for module in modules:
+        module.train()
+
+
 def rest(trains: Sequence[Trainable]) -> None:
     """Freeze everything again."""
     for item in trains:
@@ -63,3 +69,10 @@ def backbones(trains: Sequence[Trainable]) -> list[Backbone]:
     """Return the backbones among the modules and inside them."""
     inner = (module for item in trains if isinstance(item, nn.Module) for module in item.modules())
     return [module for module in inner if isinstance(module, Backbone)]
+
+
+def restless(module: nn.Module) -> str:
+    """Return the name of a parameter that would learn, or of a module in train mode; nothing where all is at rest."""
+    learning = (name for name, parameter in module.named_parameters() if parameter.requires_grad)
+    working = (name or "itself" for name, inner in module.named_modules() if inner.training)
+    return next(learning, None) or next(working, "")

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from grace.nets.arithmetic import laid_out
+from grace.nets.incremental import IncrementalNet
 from grace.seeds import derive
 from grace.streams.samples import Batch, Samples, Task, View
 from grace.training import checkpoint, trainables
 from grace.training.engine import Engine
+from grace.training.gradients import squared_gradients
 from grace.training.phase import Phase, Recipe
-from grace.training.steps import Steps, sgd
+from grace.training.places import defined
+from grace.training.steps import NonFinite, Steps, sgd
 
 EVALUATION_BATCH = 512  # images; results do not depend on it beyond rounding
 
@@ -28,7 +31,11 @@ class Stopped(Exception):
 
 
 class NonFiniteLoss(Exception):
-    """A loss became infinite or not a number; names task, phase, epoch and term."""
+    """A loss became infinite or not a number: names task, phase, epoch, step, learning rate, term, file and line."""
+
+    def __init__(self, message: str, file: str = "", line: int = 0) -> None:
+        super().__init__(f"{message} ({file}:{line})" if file else message)
+        self.file, self.line = file, line
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ class Trainer:
         self.task, self.device, self.engine = task, device, engine
         self.phases: list[dict[str, Any]] = []  # what each phase was and cost, for the record
         self.notes: dict[str, Any] = {}  # the method's own trace of this task
+        self.offered: dict[str, IncrementalNet] = {}  # nets that are scored beside the learner's, and then gone
         self._seed, self._folder, self._tasks = seed, folder, tasks
         self._observe, self._every = observe, checkpoint_seconds
         self._writer = checkpoint.Writer()
@@ -100,6 +108,21 @@ class Trainer:
         """Keep plain values (numbers, strings, lists) in this task's record."""
         self.notes.update(values)
 
+    def offer(self, readout: str, net: IncrementalNet) -> None:
+        """Have a net that this task's training made, but that nothing keeps, scored and counted as a readout."""
+        self.offered[readout] = net
+
+    def squared_gradients(
+        self, loss: Callable[[Batch], Tensor], of: nn.Module, samples: Samples, batch_size: int, purpose: str
+    ) -> dict[str, Tensor]:
+        """Return per parameter the mean over batches of its squared gradient of `loss`; nothing is changed.
+
+        A Fisher information's diagonal where batches hold one image (EWC). Views, order and mode are those of training,
+        but batch norms' statistics are put back. Batches are addressed by `purpose`.
+        """
+        batches = self._batches(samples, batch_size, "gradients", purpose)
+        return squared_gradients(loss, of, batches)
+
     @torch.no_grad()
     def map(self, fn: Callable[[Tensor], Tensor], samples: Samples, view: View = "test", purpose: str = "") -> Tensor:
         """Return fn(x) over every sample in order: [n, ...]. A train view is addressed by `purpose`."""
@@ -113,6 +136,7 @@ class Trainer:
             raise ValueError(f"phase names are addresses, unique within a task: {phase.name}")
         trainables.place(phase.trains, self.device)
         params = trainables.thaw(phase.trains)
+        trainables.adapt(phase.adapts)
         recipe = phase.recipe
         optimiser = sgd(params, recipe, self.engine)
         first, log = self._resume(phase, optimiser)
@@ -125,11 +149,11 @@ class Trainer:
             losses = self._epoch(phase, optimiser, steps, epoch)
             seconds = time.monotonic() - started
             log["seconds"] += seconds
-            log["images"] += len(phase.data)
+            log["images"] += phase.views * len(phase.data)
             log["way"] = steps.way
             for term, value in losses.items():
                 log["losses"].setdefault(term, []).append(value)
-            rate = len(phase.data) / max(seconds, 1e-9)
+            rate = phase.views * len(phase.data) / max(seconds, 1e-9)
             stop = self._observe(Progress(self.task.index, self._tasks, phase.name, epoch, recipe.epochs, losses, rate))
             if stop or epoch == recipe.epochs - 1 or time.monotonic() - saved_at >= self._every:
                 self._save(phase, optimiser, epoch, log)
@@ -138,7 +162,7 @@ class Trainer:
                 raise Stopped
         if self.device.type == "cuda":
             log["peak_bytes"] = max(log["peak_bytes"], torch.cuda.max_memory_allocated(self.device))
-        trainables.rest(phase.trains)
+        trainables.rest([*phase.trains, *phase.adapts])
         torch.manual_seed(self.seed(phase.name, "end"))
 
     def _epoch(self, phase: Phase, optimiser: torch.optim.SGD, steps: Steps, epoch: int) -> dict[str, float]:
@@ -146,16 +170,22 @@ class Trainer:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(phase.recipe, epoch)
         torch.manual_seed(self.seed(phase.name, epoch, "model"))
-        for batch in self._batches(phase.data, phase.recipe.batch_size, phase.name, epoch):
-            steps(batch)
-        losses = {name: total / max(len(phase.data), 1) for name, total in steps.sums().items()}
-        bad = [name for name, value in losses.items() if not math.isfinite(value)]
-        if bad:
-            raise NonFiniteLoss(f"task {self.task.index}, phase {phase.name}, epoch {epoch}: {', '.join(bad)}")
-        return losses
+        try:
+            for batch in self._batches(phase.data, phase.recipe.batch_size, phase.name, epoch, views=phase.views):
+                steps(batch)
+            sums = steps.sums()
+        except NonFinite as bad:
+            terms = ", ".join(f"{name} is {value}" for name, value in bad.terms.items())
+            raise NonFiniteLoss(
+                f"task {self.task.index}, phase {phase.name}, epoch {epoch}, step {bad.step}, "
+                f"learning rate {learning_rate(phase.recipe, epoch):g}: {terms}",
+                *defined(phase.loss),
+            ) from None
+        return {name: total / max(len(phase.data), 1) for name, total in sums.items()}
 
-    def _batches(self, samples: Samples, size: int, *address: object) -> Iterator[Batch]:
+    def _batches(self, samples: Samples, size: int, *address: object, views: int = 1) -> Iterator[Batch]:
         """Yield the samples shuffled and augmented; order and views are functions of the address."""
+        more = [self.seed(*address, "view", k) for k in range(1, views)]
         shuffle = torch.Generator().manual_seed(self.seed(*address, "order"))
         rows = samples.rows[torch.randperm(len(samples), generator=shuffle)]
         labels = samples.source.y[rows].to(self.device)
@@ -164,9 +194,9 @@ class Trainer:
         whole = len(rows) - tail
         for piece, y, step in ((rows[:whole], labels[:whole], size), (rows[whole:], labels[whole:], tail)):
             if len(piece):
-                stream = samples.source.stream(piece, step, "train", self.seed(*address, "view"))
+                stream = samples.source.stream(piece, step, "train", self.seed(*address, "view"), more)
                 for x, targets in zip(stream, torch.split(y, step), strict=True):
-                    yield Batch(laid_out(x.to(self.device)), targets)
+                    yield Batch(laid_out(x.to(self.device)), targets.repeat(views) if more else targets)
 
     def _path(self, phase: Phase) -> Path | None:
         return None if self._folder is None else self._folder / f"task{self.task.index:03d}-{phase.name}.pt"
@@ -174,7 +204,7 @@ class Trainer:
     def _save(self, phase: Phase, optimiser: torch.optim.SGD, epoch: int, log: dict[str, Any]) -> None:
         path = self._path(phase)
         if path is not None:
-            weights, momentum = trainables.weights(phase.trains), optimiser.state_dict()["state"]
+            weights, momentum = trainables.weights([*phase.trains, *phase.adapts]), optimiser.state_dict()["state"]
             self._writer.save(path, {"epoch": epoch, "weights": weights, "momentum": momentum, "log": log})
 
     def _resume(self, phase: Phase, optimiser: torch.optim.SGD) -> tuple[int, dict[str, Any]]:
@@ -193,6 +223,6 @@ class Trainer:
                 "peak_bytes": 0,
                 "losses": {},
             }
-        trainables.restore(phase.trains, saved["weights"])
+        trainables.restore([*phase.trains, *phase.adapts], saved["weights"])
         optimiser.load_state_dict({**optimiser.state_dict(), "state": saved["momentum"]})
         return saved["epoch"] + 1, saved["log"]

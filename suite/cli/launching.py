@@ -19,8 +19,9 @@ from suite.cli.words import command, count, program
 from suite.errors import Exit
 from suite.launch import LaunchOptions, Outcome, launcher
 from suite.plan import Plan, Planned, plan
+from suite.plugins import read_plugin
 from suite.store import Store
-from suite.sweep import Sweep, sweep_name, write_sweep
+from suite.sweep import Sweep, sweep_name, with_texts, write_sweep
 
 F = TypeVar("F", bound=Callable[..., Any])
 DIR = click.Path(path_type=Path)
@@ -58,13 +59,16 @@ def placed(sweep: Sweep, given: Mapping[str, Any]) -> Sweep:
 
 def carry_out(settings: Settings, sweep: Sweep) -> Exit:
     """Run what a sweep lacks and return the exit code; raises SuiteError before the first run for what cannot work."""
-    seen = Store.open(settings.root)
+    seen, sweep = Store.open(settings.root), with_texts(sweep)
     found = plan(sweep, seen)
-    for damage in seen.damaged:
-        settings.warn(damage)
+    for warning in [*seen.damaged, *found.broken]:
+        settings.warn(warning)
     launch = sweep.launch.model_dump()
     sources = {run.spec.key: run.choice.source for run in found.runs}
-    options = LaunchOptions(root=settings.root, **{**launch, "data": Path(launch["data"])}, sources=sources)
+    plugins = [read_plugin(Path(file), sweep.plugin_texts) for file in sweep.plugins]
+    options = LaunchOptions(
+        root=settings.root, **{**launch, "data": Path(launch["data"])}, sources=sources, plugins=plugins
+    )
     store = Store.open(settings.root, write=True)
     outcome, stop = Outcome(), Stop(settings)
     if found.left:

@@ -102,7 +102,7 @@ COLUMNS = {  # shown to people; --json has all
     "backbones": ["name", "parameters", "about"],
 }
 FOOTERS = {
-    "protocols": "Any DATASET-bBASEiINCREMENT is a protocol; +net=BACKBONE, +aa, +cache256, +m=NUMBER[/class] vary it.",
+    "protocols": "Any DATASET-bBASEiINCREMENT is one; +net=BACKBONE, +aa, +cache256, +shots=N, +m=N[/class] vary it.",
     "methods": "",
     "datasets": "size: side of the input, pixels. A dataset of your own: new protocol.",
     "backbones": "",

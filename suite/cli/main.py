@@ -24,8 +24,10 @@ VERBS = {
     "resume": ("suite.cli.resume", "Go on with a sweep by its name."),
     "results": ("suite.cli.results", "A row per finished run."),
     "table": ("suite.cli.tables", "Methods down, protocols across, mean and deviation."),
+    "verify": ("suite.cli.verify", "Finished runs beside published numbers."),
     "import": ("suite.cli.importing", "A configuration of GRACE or PyCIL as a sweep file."),
-    "new": ("suite.cli.new", "A file for a protocol or dataset of your own."),
+    "new": ("suite.cli.new", "A file for a method, protocol or dataset of your own."),
+    "check-method": ("suite.cli.checking", "Whether a method keeps what the engine promises."),
     "doctor": ("suite.cli.doctor", "Check versions, devices, Ray, results folder and data."),
 }
 EXAMPLES = """\b
@@ -37,7 +39,8 @@ Examples:
 
 \b
 Exit codes: 0 done, 1 fault of the suite, 2 command line, 3 sweep or setting, 4 data,
-5 some runs failed, 6 environment, 8 nothing matches, 75 stopped early, 130 interrupted.
+5 some runs failed, 6 environment, 7 a published number differs, 8 nothing matches,
+75 stopped early, 130 interrupted.
 """
 
 

@@ -26,8 +26,8 @@ def command(settings: Settings, /, **options: Any) -> None:
     sweep = wanted(settings, **options)
     store = Store.open(settings.root, write=False)
     found = plan(sweep, store)
-    for damage in store.damaged:
-        settings.warn(damage)
+    for warning in [*store.damaged, *found.broken]:
+        settings.warn(warning)
     if settings.json:
         settings.emit(as_json(found))
         return

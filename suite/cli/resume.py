@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,7 +10,9 @@ import click
 from suite.cli.launching import carry_out, launch_options, placed
 from suite.cli.settings import Settings
 from suite.cli.verbs import Verb
+from suite.cli.wanted import with_own
 from suite.errors import Exit, SuiteError, unknown
+from suite.plugins import read_plugin
 from suite.store import Store
 from suite.sweep import Sweep, read_sweep
 
@@ -37,6 +40,9 @@ def kept_sweep(settings: Settings, name: str | None) -> Sweep:
     path = kept[name] if name else max(kept.values(), key=lambda path: path.stat().st_mtime_ns)
     if name is None:
         settings.note(f"sweep {path.stem}")
-    sweep = read_sweep(path)
-    files = [str(path.absolute()) for path in settings.protocols]
-    return sweep.model_copy(update={"protocol_files": list(dict.fromkeys([*sweep.protocol_files, *files]))})
+    sweep = with_own(read_sweep(path), settings)
+    for plugin in (read_plugin(Path(file), sweep.plugin_texts) for file in sweep.plugins):
+        file = Path(plugin.file)
+        if file.is_file() and read_plugin(file, {}).digest != plugin.digest:
+            settings.note(f"{file} has changed: the sweep goes on with what it held; --plugin {file} takes it anew")
+    return sweep

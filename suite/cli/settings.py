@@ -24,6 +24,7 @@ class Settings:
     verbose: bool = False
     no_color: bool = False
     protocols: list[Path] = field(default_factory=list)
+    plugins: list[Path] = field(default_factory=list)
 
     @property
     def out(self) -> Console:
@@ -62,7 +63,7 @@ def shared_options() -> list[click.Parameter]:
     def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
         settings = context.ensure_object(Settings)
         if isinstance(value, tuple):
-            settings.protocols.extend(value)
+            getattr(settings, str(parameter.name)).extend(value)
         elif value is not None and value is not False:
             setattr(settings, str(parameter.name), value)
 
@@ -73,6 +74,9 @@ def shared_options() -> list[click.Parameter]:
         click.Option(["--root"], type=path, metavar="DIR", help="Results folder (default ./results).", **kept),
         click.Option(
             ["--protocols"], type=path, multiple=True, metavar="FILE|DIR", help="Your own protocols (TOML).", **kept
+        ),
+        click.Option(
+            ["--plugin", "plugins"], type=path, multiple=True, metavar="FILE", help="Your own method (Python).", **kept
         ),
         click.Option(["--json"], help="Machine-readable output.", **flag),
         click.Option(["--quiet", "-q"], help="Only results and errors.", **flag),

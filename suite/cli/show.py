@@ -12,6 +12,7 @@ from rich.text import Text
 
 from suite.cli.facts import Facts, facts_of
 from suite.cli.listing import grid, shown
+from suite.cli.numbers import numbers, numbers_of
 from suite.cli.settings import Settings
 from suite.cli.verbs import Several, Verb
 from suite.cli.wanted import seeds_of
@@ -34,12 +35,16 @@ def command(settings: Settings, name: str, orders: tuple[str, ...]) -> None:
     """One protocol, method, dataset or backbone in full."""
     load_protocols(settings.protocols)
     facts = facts_of(name, seeds_of("orders", orders or ["1993"]))
+    entries = numbers_of(facts)
     if settings.json:
-        settings.emit(facts)
+        about = {} if entries is None else {"published": [entry.plain() for entry in entries]}
+        settings.emit(facts | about)
         return
     parts = {"method": method, "protocol": protocol, "dataset": dataset, "backbone": backbone}[facts["kind"]](facts)
     settings.out.print(Text.assemble((facts["name"], "bold cyan"), f"  {facts['kind']}"))
     for part in parts:
+        settings.out.print(part)
+    for part in numbers(facts, entries or []):
         settings.out.print(part)
 
 
@@ -118,8 +123,8 @@ def dataset(facts: Facts) -> Iterable[RenderableType]:
             "images": images(facts).removeprefix(", "),
             "smallest": f"{facts['per_class']:,} training images in the smallest class" if facts["per_class"] else "",
             "input": f"{side}x{side}x{facts['channels']}, {facts['bytes_per_exemplar']:,} bytes an exemplar",
-            "mean": numbers(facts["mean"]),
-            "std": numbers(facts["std"]),
+            "mean": spaced(facts["mean"]),
+            "std": spaced(facts["std"]),
             "views": views(facts["augmentation"]),
             "subset": facts["subset"],
             "path": facts["path"],
@@ -185,6 +190,6 @@ def setting(value: Any) -> str:
     )
 
 
-def numbers(values: Iterable[float]) -> str:
+def spaced(values: Iterable[float]) -> str:
     """Return numbers with spaces between them."""
     return " ".join(f"{value:g}" for value in values)

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from suite.cli.settings import shared_options
+from suite.cli.settings import Settings, shared_options
 from suite.errors import Exit, unknown
+from suite.plugins import load_plugins, refused
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -47,6 +48,14 @@ class Verb(click.Command):
         super().__init__(*args, **{"context_settings": HELP, **kwargs})
         self.params = [*self.params, *shared_options()]
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Make the user's own methods known, and those of installed packages, before the verb works."""
+        settings = ctx.ensure_object(Settings)
+        load_plugins(settings.plugins)
+        for line in refused():
+            settings.warn(line)
+        return super().invoke(ctx)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse with `-m a b` read as `-m a -m b`; only right after its option is a .toml file taken for a value."""
         several = {name for param in self.params if isinstance(param, Several) for name in param.opts}
@@ -69,11 +78,11 @@ class Verb(click.Command):
 
 
 class Verbs(click.Group):
-    """The command itself. `verbs` maps each name to the module that holds its `command`, and to a line of help."""
+    """The command itself, or a verb of several kinds: `verbs` maps names to the module of each `command`, and help."""
 
-    def __init__(self, *args: Any, verbs: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, verbs: Mapping[str, tuple[str, str]], what: str = "verb", **kwargs: Any) -> None:
         super().__init__(*args, context_settings=HELP, **kwargs)
-        self.verbs = verbs
+        self.verbs, self.what = verbs, what
         self.params = [*self.params, *shared_options()]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -92,12 +101,12 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb, or raise SuiteError with the nearest."""
         if args[0] not in self.verbs and not args[0].startswith("-"):
-            error = unknown("verb", args[0], self.verbs)
+            error = unknown(self.what, args[0], self.verbs)
             error.code = Exit.USAGE
             raise error
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""
-        with formatter.section("Verbs"):
+        with formatter.section(f"{self.what.capitalize()}s"):
             formatter.write_dl([(name, line) for name, (_, line) in self.verbs.items()])

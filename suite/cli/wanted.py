@@ -79,9 +79,23 @@ def wanted(
     for key, option in (("methods", "-m METHOD"), ("protocols", "-p PROTOCOL")):
         if key not in values:
             raise SuiteError(f"which {key}? give {option} (list {key}), or a sweep file", Exit.USAGE)
-    own = [str(path.absolute()) for path in settings.protocols]
-    values["protocol_files"] = list(dict.fromkeys([*values.get("protocol_files", []), *own]))
-    return assigned(sweep_of(values, str(file or config or "the command line")), changes)
+    sweep = sweep_of(values, str(file or config or "the command line"))
+    return assigned(with_own(sweep, settings), changes)
+
+
+def with_own(sweep: Sweep, settings: Settings) -> Sweep:
+    """Return the sweep with the protocols and plugins that were given beside it; a plugin given again is read again."""
+    files = [str(path.absolute()) for path in settings.protocols]
+    plugins = [str(path.absolute()) for path in settings.plugins]
+    again = {Path(file).stem.lower() for file in plugins}
+    kept = [file for file in sweep.plugins if Path(file).stem.lower() not in again]
+    return sweep.model_copy(
+        update={
+            "protocol_files": list(dict.fromkeys([*sweep.protocol_files, *files])),
+            "plugins": list(dict.fromkeys([*kept, *plugins])),
+            "plugin_texts": {name: text for name, text in sweep.plugin_texts.items() if name not in again},
+        }
+    )
 
 
 def alone(sweep: Sweep, spec: RunSpec, settings: Settings, *more: str) -> str:
@@ -104,6 +118,7 @@ def same(verb: str, sweep: Sweep, settings: Settings, options: dict[str, Any]) -
     """Return the command that does something with what `options` asked for: by its file, if that says it all."""
     if options["file"] and not any(value for name, value in options.items() if name != "file"):
         own = [part for path in settings.protocols for part in ("--protocols", str(path))]
+        own += [part for path in settings.plugins for part in ("--plugin", str(path))]
         return command(program(), verb, str(options["file"]), *own, *_root(settings))
     return whole(verb, sweep, settings)
 
@@ -116,7 +131,8 @@ def _settings(sweep: Sweep, methods: Iterable[str]) -> list[str]:
 
 
 def _places(sweep: Sweep, settings: Settings) -> list[str]:
-    return [part for file in sweep.protocol_files for part in ("--protocols", file)] + _root(settings)
+    files = [part for file in sweep.protocol_files for part in ("--protocols", file)]
+    return files + [part for file in sweep.plugins for part in ("--plugin", file)] + _root(settings)
 
 
 def _root(settings: Settings) -> list[str]:

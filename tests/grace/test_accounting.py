@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+import copy
 
+import pytest
+import torch
+from torch import nn
+
+from grace.methods.der import DER, Config
 from grace.nets import BACKBONES
 from grace.streams.registry import DATASETS
+from grace.streams.samples import Task
+from grace.training.trainer import Trainer
+from tests.grace.streams_for_tests import PROTOCOL, run, short, tiny
 
 MIB = 2**20
 RESNET32, RESNET18 = BACKBONES["resnet32"].parameters, BACKBONES["resnet18"].parameters
@@ -94,3 +102,43 @@ def test_the_imagenet_ladder(name: str, exemplars: int, mib: float, single: int)
         assert (4 * RESNET18 + 2000 * IMAGENET - 4 * 11 * BACKBONES[name].parameters) // IMAGENET == exemplars
     else:
         assert (held - 4 * RESNET18) // IMAGENET == single
+
+
+class Apart(DER):
+    """Keeps a layer for learning beside what classifies."""
+
+    def make_aside(self) -> dict[str, nn.Module]:
+        return {"layer": nn.Sequential(nn.Linear(7, 5), nn.BatchNorm1d(5))}
+
+    def learn(self, task: Task, trainer: Trainer) -> None:
+        super().learn(task, trainer)
+        if task.known == 0:
+            self.net.aside.update({name: self.net.placed(module) for name, module in self.make_aside().items()})
+            for parameter in self.net.aside.parameters():
+                parameter.add_(1)
+
+
+def test_what_is_kept_aside_takes_memory_but_does_not_classify() -> None:
+    plain, apart = (kind(short(Config, 1), tiny, PROTOCOL.budget) for kind in (DER, Apart))
+    for without, beside in zip(run(plain), run(apart), strict=True):
+        one, other = without.footprint, beside.footprint
+        assert (one.auxiliary_parameters, other.auxiliary_parameters) == (0, 7 * 5 + 5 + 2 * 5)
+        assert other.parameters == one.parameters == one.backbone_parameters + one.head_parameters
+        assert (other.backbone_parameters, other.head_parameters) == (one.backbone_parameters, one.head_parameters)
+        assert other.buffer_numbers == one.buffer_numbers + 5 + 5 + 1
+        assert other.model_bytes == one.model_bytes + 4 * 50 + 4 * 10 + 8
+        assert {n: p.tolist() for n, p in beside.predictions.items()} == {
+            n: p.tolist() for n, p in without.predictions.items()
+        }
+
+
+def test_what_is_kept_aside_is_in_the_checkpoint_and_rests() -> None:
+    learner, again = (Apart(short(Config, 1), tiny, PROTOCOL.budget) for _ in range(2))
+    run(learner)
+    again.load_state_dict(copy.deepcopy(learner.state_dict()))
+    assert list(again.net.aside) == ["layer"]
+    pairs = zip(learner.net.state_dict().items(), again.net.state_dict().items(), strict=True)
+    assert all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
+    for module in (learner.net.aside, again.net.aside):
+        assert not any(p.requires_grad for p in module.parameters())
+        assert not any(m.training for m in module.modules())

@@ -96,7 +96,7 @@ def test_parameters_and_splits_are_the_published_ones(name: str) -> None:
     *early, last = net.stages
     assert (net.width, parameters(net)) == (width, whole)
     assert parameters(net.stem) + sum(parameters(stage) for stage in early) == shared
-    assert parameters(last) == own
+    assert parameters(last) == own == BACKBONES[name].last_stage
 
 
 @pytest.mark.parametrize("name", ["resnet18-3x3", "resnet18-3x3-maxpool"])
@@ -360,3 +360,40 @@ def test_gradients_are_deterministic_on_cuda(name: str) -> None:
     finally:
         torch.use_deterministic_algorithms(False)
     assert all(a is not None and b is not None and torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+# --- split into a shared and a replicated part
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_split_has_the_published_parameters_on_either_side(name: str) -> None:
+    width, whole, shared, own = COUNTS[name]
+    net = on_meta(name)
+    front, rear = net.split()
+    assert (parameters(front), parameters(rear)) == (shared, own)
+    assert shared + own == whole
+    assert {id(p) for part in (front, rear) for p in part.parameters()} == {id(p) for p in net.parameters()}
+    assert rear.width == width
+
+
+@pytest.mark.parametrize("name", ["convnet2", "resnet8", "resnet32", "resnet10", "resnet26-bottleneck-3x3"])
+def test_one_part_of_a_split_after_the_other_is_the_whole_bit_for_bit(name: str) -> None:
+    whole, x = seeded(name), images(4, 32)
+    front, rear = seeded(name).split()
+    for mode in (True, False):  # batch statistics, which move the running ones, and then those
+        for part in (whole, front, rear):
+            part.train(mode)
+        with torch.no_grad():
+            expected, early = whole(x), front(x)
+            late = rear(early[-1])
+        found = [*early, *late] if len(whole.stages) > 1 else late  # of one stage, the front is what comes before it
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+        assert torch.equal(rear.pool(late[-1]), whole.pool(expected[-1]))
+
+
+@pytest.mark.parametrize("name", ["convnet2", "convnet4", "resnet32", "resnet18", "resnet50-3x3"])
+def test_the_rear_of_a_split_says_what_it_takes(name: str) -> None:
+    front, rear = on_meta(name).split()
+    given = front.eval()(torch.empty(1, 3, 64, 64, device="meta"))[-1]
+    assert given.shape == (1, rear.takes, 64 // rear.shrunk, 64 // rear.shrunk)
+    assert (front.takes, front.shrunk, front.width) == (3, 1, rear.takes)

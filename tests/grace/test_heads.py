@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import sqrt
+from math import exp, sqrt
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from grace.nets.heads import Head, LinearHead
+from grace.nets.heads import CorrectedHead, CosineHead, Head, LinearHead, NoHead
 
 torch.set_num_threads(1)
 few = settings(deadline=None, max_examples=25)
@@ -241,3 +241,127 @@ def test_alignment_needs_old_and_new_rows(new: int) -> None:
     with pytest.raises(ValueError, match="cannot align"):
         made.align(new)
     assert torch.equal(made.weight, before)
+
+
+# --- cosine similarity to proxies
+
+
+def cosine(proxies: int, *blocks: list[list[float]], scale: float = 1.0) -> CosineHead:
+    """A head with the given proxies, a block per increment."""
+    made = CosineHead(proxies)
+    for block in blocks:
+        made = made.grown(len(block[0]), len(block) // proxies)
+    with torch.no_grad():
+        made.scale.fill_(scale)
+        for own, block in zip(made.blocks, blocks, strict=True):
+            own.copy_(torch.tensor(block))
+    return made
+
+
+def test_one_proxy_scores_by_the_scaled_cosine() -> None:
+    made = cosine(1, [[1.0, 0], [0, 7]], [[-3.0, 0]], scale=2.0)
+    assert made(torch.tensor([[3.0, 4], [0, 5]])).flatten().tolist() == pytest.approx([1.2, 1.6, -1.2, 0, 2, 0])
+
+
+def test_several_proxies_score_by_their_softmax_weighted_mean() -> None:
+    made = cosine(2, [[1.0, 0], [0, 1], [0, -2], [0, -1]], scale=3.0)  # two classes
+    first = (0.6 * exp(0.6) + 0.8 * exp(0.8)) / (exp(0.6) + exp(0.8))
+    assert made(torch.tensor([[3.0, 4]])).flatten().tolist() == pytest.approx([3 * first, 3 * -0.8])
+
+
+def test_cosine_scores_ignore_lengths() -> None:
+    made, x = CosineHead(4).grown(6, 3), draw(5, 6)
+    expected = made(x)
+    with torch.no_grad():
+        made.blocks[0].mul_(draw(12, 1).abs() + 0.1)
+    torch.testing.assert_close(made(100 * x), expected)
+
+
+def test_a_cosine_head_grows_by_a_block_and_keeps_the_others() -> None:
+    first = CosineHead(10).grown(64, 5)
+    with torch.no_grad():
+        first.scale.fill_(2.5)
+    second = first.grown(64, 3)
+    assert [tuple(block.shape) for block in second.blocks] == [(50, 64), (30, 64)]
+    assert (second.in_features, second.out_features) == (64, 8)
+    assert torch.equal(second.blocks[0], first.blocks[0])
+    assert float(second.scale) == 2.5
+    assert sum(p.numel() for p in second.parameters()) == 10 * 8 * 64 + 1
+    for block in second.blocks:
+        assert 0.95 / 8 < block.abs().max() <= 1 / 8  # 1 / sqrt(64)
+        assert block.std().item() == pytest.approx(1 / 8 / sqrt(3), rel=0.05)
+    assert not any(p.requires_grad for p in second.parameters())
+    assert not second.training
+    x = draw(4, 64)
+    torch.testing.assert_close(second(x)[:, :5], first(x))
+    with torch.no_grad():
+        second.blocks[0].zero_()
+    assert first.blocks[0].abs().min() > 0  # nothing is shared
+
+
+def test_a_grown_cosine_head_is_where_and_as_precise_as_the_old_one() -> None:
+    assert CosineHead(2).grown(4, 3).to("meta").grown(4, 2).blocks[1].device.type == "meta"
+    exact = CosineHead(2).grown(4, 3).double()
+    assert {p.dtype for p in exact.grown(4, 2).parameters()} == {torch.float64}
+    torch.manual_seed(5)
+    plain = CosineHead(2).grown(4, 3)
+    torch.manual_seed(5)
+    with torch.device("meta"):
+        elsewhere = CosineHead(2).grown(4, 3)
+    assert torch.equal(plain.blocks[0], elsewhere.blocks[0])
+
+
+def test_cosine_heads_refuse_what_they_cannot_compare() -> None:
+    with pytest.raises(ValueError, match="cannot be compared"):
+        CosineHead().grown(4, 3).grown(8, 2)
+    with pytest.raises(ValueError, match="negative"):
+        CosineHead().grown(4, -1)
+    with pytest.raises(ValueError, match="at least 1"):
+        CosineHead(0)
+    with pytest.raises(ValueError, match="no weights to align"):
+        CosineHead().grown(4, 3).align(1)
+
+
+# --- corrected scores
+
+
+def test_corrections_act_on_their_own_increment() -> None:
+    made = CorrectedHead().grown(1, 2).grown(1, 1).grown(1, 2)
+    with torch.no_grad():
+        made.linear.weight.copy_(torch.tensor([[1.0], [2], [3], [4], [5]]))
+        made.linear.bias.copy_(torch.tensor([0.0, 0, 1, 0, 0]))
+        for pair, values in zip(made.corrections, ([1.0, 0.0], [0.5, -1.0], [2.0, 10.0]), strict=True):
+            pair.copy_(torch.tensor(values))
+    assert made(torch.tensor([[1.0], [10]])).tolist() == [[1, 2, 1, 18, 20], [10, 20, 14.5, 90, 110]]
+
+
+def test_a_corrected_head_grows_by_a_pair_that_corrects_nothing() -> None:
+    first = CorrectedHead().grown(64, 5)
+    with torch.no_grad():
+        first.corrections[0].copy_(torch.tensor([1.5, -2.0]))
+    second = first.grown(64, 3)
+    assert [pair.tolist() for pair in second.corrections] == [[1.5, -2.0], [1.0, 0.0]]
+    assert (second.in_features, second.out_features) == (64, 8)
+    assert sum(p.numel() for p in second.parameters()) == 65 * 8 + 2 * 2
+    x = draw(4, 64)
+    torch.testing.assert_close(second(x)[:, :5], first(x))
+    assert torch.equal(second(x)[:, 5:], second.linear(x)[:, 5:])
+    assert not any(p.requires_grad for p in second.parameters())
+    assert not second.training
+    with torch.no_grad():
+        second.corrections[0].zero_()
+    assert first.corrections[0].tolist() == [1.5, -2.0]  # nothing is shared
+    assert {p.dtype for p in first.double().grown(64, 1).parameters()} == {torch.float64}
+    with pytest.raises(ValueError, match="shrink"):
+        first.grown(32, 1)
+
+
+# --- no scores
+
+
+def test_no_head_scores_nothing_and_costs_nothing() -> None:
+    made = NoHead().grown(4, 3).grown(8, 2)
+    assert made(draw(5, 8)).shape == (5, 0)
+    assert (made.in_features, made.out_features) == (8, 0)
+    assert not list(made.parameters())
+    assert not made.training

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from grace.losses import auxiliary_targets, effective_rank, mixing_weight, soft_kl
+from grace.losses import auxiliary_targets, effective_rank, mixing_weight, nca, pod_spatial, soft_kl
 
 torch.set_num_threads(1)
 few = settings(deadline=None, max_examples=25)
@@ -284,3 +284,109 @@ def test_mixing_weight_matches_the_table_of_cifar_protocols(first: int, incremen
         a = known / (known + increment)
         b = 500 / (500 + 2000 // known)
         assert (a, b, mixing_weight(a, b, 5)) == pytest.approx(expected, abs=5.01e-4)
+
+
+# --- classification by neighbourhood components
+
+
+def test_nca_by_hand() -> None:
+    scores = torch.tensor([[2.0, 1.0, 0.0], [0.5, 1.0, 3.0]], dtype=torch.float64)
+    y = torch.tensor([0, 1])
+    first, second = log(exp(1) + exp(0)) - 2, log(exp(0.5) + exp(3)) - 1  # the true class is not in the sum
+    assert first < 0 < second
+    assert nca(scores, y).item() == pytest.approx((0 + second) / 2)  # what is won by far costs nothing
+    assert nca(scores, y, margin=0.6).item() == pytest.approx((0 + second + 0.6) / 2)
+    assert nca(scores, y, margin=1.6).item() == pytest.approx((first + second) / 2 + 1.6)
+
+
+def test_nca_has_no_gradient_where_a_class_has_won() -> None:
+    scores = torch.tensor([[9.0, 1.0, 0.0], [0.5, 1.0, 3.0]]).requires_grad_()
+    nca(scores, torch.tensor([0, 1]), margin=0.6).backward()
+    assert scores.grad is not None
+    assert scores.grad[0].tolist() == [0, 0, 0]
+    share = exp(0.5) / (exp(0.5) + exp(3))
+    assert scores.grad[1].tolist() == pytest.approx([share / 2, -0.5, (1 - share) / 2])
+
+
+@few
+@given(batch=st.integers(1, 9), classes=st.integers(2, 12), seed=seeds)
+def test_nca_over_the_whole_is_what_shifting_to_a_maximum_of_zero_gives(batch: int, classes: int, seed: int) -> None:
+    scores = 3 * draw(batch, classes, seed=seed)
+    y = torch.randint(classes, (batch,), generator=torch.Generator().manual_seed(seed))
+    total = 0.0
+    for row, label in zip(scores.tolist(), y.tolist(), strict=True):
+        shifted = [s - max(row) for s in row]
+        terms = [exp(0 if c == label else s) for c, s in enumerate(shifted)]
+        total -= shifted[label] - log(sum(terms))
+    value = nca(scores, y, whole=True)
+    assert value.item() == pytest.approx(total / batch, rel=1e-9)
+    assert nca(scores - 0.6, y, whole=True).item() == pytest.approx(value.item())  # a margin off all scores cancels
+
+
+@few
+@given(seed=seeds)
+def test_nca_over_the_whole_is_cross_entropy_where_the_true_class_wins(seed: int) -> None:
+    scores = draw(6, 5, seed=seed)
+    assert nca(scores, scores.argmax(1), whole=True).item() == pytest.approx(
+        F.cross_entropy(scores, scores.argmax(1)).item()
+    )
+    worst = nca(scores, scores.argmin(1), whole=True)
+    assert worst > F.cross_entropy(scores, scores.argmin(1))
+
+
+def test_nca_of_a_single_class_is_nothing() -> None:
+    scores = torch.tensor([[2.0], [-3.0]]).requires_grad_()
+    value = nca(scores, torch.tensor([0, 0]), margin=0.6)
+    value.backward()
+    assert value.item() == 0
+    assert scores.grad is not None
+    assert scores.grad.tolist() == [[0], [0]]
+
+
+# --- distillation of maps
+
+
+def test_pod_spatial_by_hand() -> None:
+    one = torch.tensor([[[[1.0, 2.0]]]])  # squares 1, 4: 5 along the width, (1, 4) along the height
+    other = torch.tensor([[[[2.0, -1.0]]]])  # (5, 4, 1)
+    distance = (9 + 9) ** 0.5 / 42**0.5
+    assert pod_spatial([one], [other]).item() == pytest.approx(distance)
+    assert pod_spatial([one, one], [other, one]).item() == pytest.approx(distance / 2)  # the mean over stages
+    assert pod_spatial([torch.cat([one, one, one])], [torch.cat([other, one, one])]).item() == pytest.approx(
+        distance / 3
+    )
+    assert pod_spatial([10 * one], [-one]).item() == pytest.approx(0, abs=1e-6)  # neither size nor sign counts
+
+
+def test_pod_spatial_keeps_rows_columns_and_channels_apart() -> None:
+    maps, other = draw(1, 2, 2, 3), draw(1, 2, 2, 3, seed=1)
+
+    def vector(m: Tensor) -> list[float]:
+        square = (m[0] ** 2).tolist()  # [channel][row][column]
+        rows = [sum(row) for channel in square for row in channel]
+        columns = [sum(row[w] for row in channel) for channel in square for w in range(3)]
+        length = sum(v * v for v in rows + columns) ** 0.5
+        return [v / length for v in rows + columns]
+
+    expected = sum((a - b) ** 2 for a, b in zip(vector(maps), vector(other), strict=True)) ** 0.5
+    assert pod_spatial([maps], [other]).item() == pytest.approx(expected)
+    assert pod_spatial([maps.flip(2)], [maps]) > 0.01
+    assert pod_spatial([maps.flip(3)], [maps]) > 0.01
+    assert pod_spatial([maps.flip(1)], [maps]) > 0.01
+
+
+def test_pod_spatial_has_a_finite_gradient_where_maps_agree_or_are_empty() -> None:
+    for start in (draw(2, 3, 4, 4), torch.zeros(2, 3, 4, 4)):
+        maps = start.clone().requires_grad_()
+        value = pod_spatial([maps], [start])
+        value.backward()
+        assert value.item() == 0
+        assert maps.grad is not None
+        assert not maps.grad.any()
+
+
+def test_pod_spatial_is_exact_on_bfloat16_maps() -> None:
+    maps, other = draw(2, 3, 8, 8).bfloat16(), draw(2, 3, 8, 8, seed=1).bfloat16()
+    value = pod_spatial([maps], [other])
+    assert value.dtype == torch.float32
+    assert value.item() == pytest.approx(pod_spatial([maps.double()], [other.double()]).item(), rel=1e-5)

@@ -39,3 +39,20 @@ def test_recursive_equals_joint(seed: int, gamma: float, tasks: list[tuple[int, 
 def test_a_negative_regulariser_is_refused() -> None:
     with pytest.raises(ValueError, match="gamma must be above 0"):
         RecursiveRidge(3, 0.0)
+
+
+def test_going_on_leaves_what_was_given_and_ends_where_one_that_never_stopped_does() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(30, 5, generator=generator, dtype=torch.float64)
+    y = torch.randint(2, (30,), generator=generator)
+    whole, first = RecursiveRidge(5), RecursiveRidge(5)
+    for ridge in (whole, first):
+        ridge.add_classes(2)
+        ridge.update(x[:20], y[:20])
+    held = first.inverse.clone(), first.weight.clone()
+    second = RecursiveRidge.resumed(first.inverse, first.weight)
+    for ridge in (whole, second):
+        ridge.update(x[20:], y[20:])
+    assert torch.equal(whole.weight, second.weight)
+    assert torch.equal(first.inverse, held[0])
+    assert torch.equal(first.weight, held[1])

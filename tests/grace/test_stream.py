@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from grace.streams.datasets import load, smallest_class
 from grace.streams.protocol import Budget, Protocol
 from grace.streams.samples import Dataset, Task
 from grace.streams.stream import tasks
+from tests.grace.streams_for_tests import PROTOCOL, SPEC, data
 
 torch.set_num_threads(1)
 ORDER_1993 = """
@@ -117,3 +119,17 @@ def test_a_remainder_makes_a_smaller_last_task() -> None:
 
 def test_smallest_class() -> None:
     assert smallest_class(Labels(torch.tensor([0, 0, 1, 2, 2, 2, 1, 0, 0]))) == 2
+
+
+@pytest.mark.parametrize("cumulative", [False, True])
+def test_a_stream_of_few_shots_trains_on_the_first_of_each_class(cumulative: bool) -> None:
+    train, test = data()
+    few = replace(PROTOCOL, dataset=replace(SPEC, shots=5))
+    handed = [task.train.rows.tolist() for task in tasks(few, train, test, cumulative=cumulative)]
+    assert len(handed) == 3
+    for index, rows in enumerate(handed):
+        labels = range(2 * index + 2) if cumulative else range(2 * index, 2 * index + 2)
+        expected = [row for label in labels for row in (train.y == label).nonzero()[:5, 0].tolist()]
+        assert rows == sorted(expected)
+    whole = [len(task.test) for task in tasks(PROTOCOL, train, test)]
+    assert [len(task.test) for task in tasks(few, train, test)] == whole

@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 from grace.seeds import derive
+from grace.streams.catalogue import Augmentation, DatasetSpec
+from grace.streams.datasets import load
+from grace.streams.encoded import decode
+from grace.streams.images import EncodedImages, TensorImages
 from grace.streams.samples import Batch, Dataset, Samples, Task, View
 from grace.training import checkpoint
 from grace.training.phase import Losses, Phase, Recipe
@@ -142,8 +147,10 @@ def test_a_loss_that_is_not_finite_names_its_place() -> None:
         return {"good": number.sum(), "bad": number.sum() * math.nan}
 
     phase = Phase(name="learn", trains=[number], data=points.train, loss=loss, recipe=Recipe(1))
-    with pytest.raises(NonFiniteLoss, match=r"task 3, phase learn, epoch 0: bad$"):
+    with pytest.raises(NonFiniteLoss) as caught:
         Trainer(points, seed=0, device=CPU).fit(phase)
+    place = f"{__file__}:{loss.__code__.co_firstlineno}"
+    assert str(caught.value) == f"task 3, phase learn, epoch 0, step 0, learning rate 0.1: bad is nan ({place})"
 
 
 def test_map_is_in_order_and_its_train_view_is_addressed() -> None:
@@ -230,3 +237,86 @@ def test_a_trainer_saves_in_time_for_the_next_one(tmp_path: Path) -> None:
     again.close()
     assert len(log) == before  # loaded, not trained
     assert again.phases[0]["losses"] == trainer.phases[0]["losses"]
+
+
+# --- several views of each image
+
+
+def fit_views(trainer: Trainer, recipe: Recipe, views: int) -> list[Batch]:
+    """Fit a number on the task's images, whatever they are, in batches of some views; return the batches."""
+    log: list[Batch] = []
+    number = nn.Parameter(torch.zeros(1))
+
+    def loss(batch: Batch) -> Losses:
+        log.append(batch)
+        return {"label": number.sum() * 0 + batch.y.float().mean()}
+
+    phase = Phase(name="learn", trains=[number], data=trainer.task.train, loss=loss, recipe=recipe, views=views)
+    trainer.fit(phase)
+    return log
+
+
+def test_a_phase_of_two_views_sees_each_image_twice_with_its_label() -> None:
+    one, two = (fit_views(Trainer(task(), seed=1, device=CPU), Recipe(2, batch_size=4), views) for views in (1, 2))
+    assert [len(b.y) for b in two] == [8, 8, 4, 8, 8, 4]
+    for single, double in zip(one, two, strict=True):
+        n = len(single.y)
+        first, second = double.x.split(n)
+        assert torch.equal(first, single.x)  # the first view is what a phase of one view sees
+        assert torch.equal(double.y, torch.cat([single.y, single.y]))
+        apart = second - first  # both are of the same rows, and differ by what their seeds say
+        assert apart.ne(0).any(dim=1).float().mean() > 0.9
+        assert torch.equal(apart[:, 0], apart[:, 1])
+    assert not torch.equal(two[0].x[4:].sort(0).values, two[3].x[4:].sort(0).values)  # other ones in another epoch
+    trainer = Trainer(task(9), seed=1, device=CPU)
+    assert [len(b.y) for b in fit_views(trainer, Recipe(1, batch_size=4), 2)] == [8, 10]  # nine images: 4 and 5
+
+
+def test_the_log_counts_every_view_and_averages_over_images() -> None:
+    told: list[Progress] = []
+    for views in (1, 2, 3):
+        trainer = Trainer(task(9), seed=0, device=CPU, observe=lambda p: bool(told.append(p)))
+        fit_views(trainer, Recipe(1, batch_size=4), views)
+        (log,) = trainer.phases
+        assert log["images"] == views * 9
+        assert log["losses"]["label"] == [pytest.approx(4 / 9)]  # 0, 1, 0, ... 0
+        assert told[-1].images_per_second * log["seconds"] == pytest.approx(views * 9)
+
+
+def split_of(kind: str, folder: Path) -> Dataset:
+    """The same twelve images, decoded when asked for, by a worker ahead, or held whole."""
+    spec = DatasetSpec(
+        name="mine",
+        kind="folder",
+        classes=3,
+        size=8,
+        mean=(0.4, 0.5, 0.6),
+        std=(0.2, 0.25, 0.3),
+        augmentation=Augmentation(padding=2),
+    )
+    for place in [folder / "mine" / split / name for split in ("train", "test") for name in ("ant", "bee", "cat")]:
+        place.mkdir(parents=True, exist_ok=True)
+        for number in range(4):
+            pixels = torch.Generator().manual_seed(derive(number, place.name) % 2**31)
+            image = torch.randint(0, 256, (8, 8, 3), generator=pixels, dtype=torch.uint8)
+            Image.fromarray(image.numpy()).save(place / f"{number}.png")
+    train, _ = load(spec, folder, range(3), download=False, workers=int(kind == "ahead"))
+    if kind != "whole":
+        return train
+    assert isinstance(train, EncodedImages)
+    source = train.decoder.source
+    held = [torch.frombuffer(bytearray(decode(source, row, 3).tobytes()), dtype=torch.uint8) for row in range(12)]
+    return TensorImages(torch.stack(held).view(12, 8, 8, 3).permute(0, 3, 1, 2).contiguous(), train.y, spec)
+
+
+def test_views_are_the_same_however_the_images_are_held(tmp_path: Path) -> None:
+    seen = []
+    for kind in ("whole", "when asked for", "ahead"):
+        samples = Samples(split_of(kind, tmp_path), torch.arange(12))
+        trainer = Trainer(Task(0, 0, 3, samples, samples), seed=2, device=CPU)
+        seen.append(fit_views(trainer, Recipe(2, batch_size=5), 2))
+    assert [len(b.y) for b in seen[0]] == [10, 10, 4] * 2
+    first, second = seen[0][0].x.split(5)
+    assert not torch.equal(first, second)
+    for other in seen[1:]:
+        assert all(torch.equal(a.x, b.x) and torch.equal(a.y, b.y) for a, b in zip(seen[0], other, strict=True))

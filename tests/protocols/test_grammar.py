@@ -62,6 +62,7 @@ SPELLINGS = {
     "imagenet100-b0i10+net=resnet34+aa+cache256+m=20/class": [
         "imagenet100_aa-b0i10+m=20/class+cache256+net=resnet34",
     ],
+    "cifar100-b0i10+shots=50+m=5000": ["cifar100 10-10 + m=5000 + Shots=50"],
     "cifar100-b0i10+m=5000": ["cifar100-b0i10+mem=5000", "cifar100 10-10+M=5000"],
 }
 
@@ -138,6 +139,14 @@ def test_a_resized_copy_makes_another_protocol() -> None:
     assert "cache" not in plain.identity()["dataset"]
 
 
+def test_fewer_shots_make_another_protocol_and_are_announced() -> None:
+    plain, few = protocols.get("cifar100-b0i10"), protocols.get("cifar100-b0i10+shots=20")
+    assert few.dataset == replace(plain.dataset, shots=20, per_class=20, train_images=2000)
+    assert few.identity() != plain.identity()
+    assert "shots" not in plain.identity()["dataset"]
+    assert few.identity()["dataset"]["shots"] == 20
+
+
 def test_a_resized_copy_has_to_be_large_enough_for_the_inputs() -> None:
     large = replace(DATASETS["imagenet100-ucir"], name="large", size=320)
     add(large)
@@ -184,7 +193,7 @@ def test_imagenet_stems_follow_the_first_task() -> None:
         ("cifar100-b0i10+m=50001", "50000 training images, too few for a memory of 50001; at most 50000"),
         ("imagenet100-b0i10+m=1035/class", "at most 1034/class"),
         ("cifar100-b0i10+nett=resnet18", 'unknown suffix "+nett=resnet18"; did you mean "+net"?'),
-        ("cifar100-b0i10+foo", 'unknown suffix "+foo"; known: +net=BACKBONE, +aa, +cache256, +m=NUMBER or'),
+        ("cifar100-b0i10+foo", 'unknown suffix "+foo"; known: +net=BACKBONE, +aa, +cache256, +shots=NUMBER, +m='),
         ("cifar100-b0i10+", 'unknown suffix "+"'),
         ("cifar100-b0i10+aa=1", "+aa takes no value"),
         (
@@ -196,6 +205,12 @@ def test_imagenet_stems_follow_the_first_task() -> None:
         ("imagenet100-b0i10+cache=256", 'did you mean "+cache256"?'),
         ("cifar100-b0i10+aa+aa", 'suffix "+aa" is given twice'),
         ("cifar100-b0i10+m=5+mem=6", 'suffix "+m" is given twice'),
+        ("cifar100-b0i10+shots=0", "number of training images per class, as in +shots=100"),
+        ("cifar100-b0i10+shots=501", "a class of cifar100 has 500 images; ask for at most those"),
+        (
+            "cifar100-b0i10+shots=5+m=6/class",
+            "5 training images in its smallest class, too few for a memory of 6/class",
+        ),
         ("cifar100-b0i10+net=", "+net names a backbone"),
     ],
 )

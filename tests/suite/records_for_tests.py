@@ -78,7 +78,7 @@ def record(
         predictions = {name: second for name in readouts[1:]}
         predictions = {readouts[0]: np.where(mask[:, None], top, wrong), **predictions}
         own = (branches - 1) * t // max(len(seen) - 1, 1) + 1
-        counts = [own * 1_000_000 + 10 * total, own * 1_000_000, 10 * total, 4, 0, own * 4_000_000, 12, 12 * 2**17]
+        counts = [own * 1_000_000 + 10 * total, own * 1_000_000, 10 * total, 0, 4, 0, own * 4_000_000, 12, 12 * 2**17]
         phase = {"name": "learn", "epochs": 2, "images": 40, "seconds": 0.5, "parameters": 10, "peak_bytes": 0}
         tasks.append(
             TaskRow(

@@ -14,7 +14,7 @@ from grace.methods import METHODS, method
 from suite.declared import declared
 from suite.errors import Exit, SuiteError
 
-VARIABLES = ("title", "family", "reference", "growth", "uses_memory", "cumulative")
+VARIABLES = ("title", "family", "reference", "growth", "uses_memory", "shared_stem", "closed_form", "cumulative")
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import multiprocessing
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -234,7 +235,9 @@ def test_a_loss_that_is_not_finite_is_found(store: Store, options: LaunchOptions
     end, _ = run(spec(config=wild), store, options)
     assert end.fields["kind"] == "non-finite"
     assert "task 0, phase initial, epoch" in end.fields["reason"]
-    assert "trainer.py" in end.fields["where"]
+    assert re.fullmatch(r".*/grace/methods/replay\.py:\d+", end.fields["where"])
+    assert end.fields["where"] in end.fields["reason"]
+    assert "learning rate 1e+30: ce is " in end.fields["reason"]
 
 
 def test_more_exemplars_than_images_is_a_failure_that_says_so(store: Store, options: LaunchOptions) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import protocols
 from grace.methods import METHODS, method
+from suite.configure import build
 from suite.presets import FOLDER, preset
 
 # methods.md 1.15: t_base, t_decay, c_kd, c_pred; the exponent is 5 throughout
@@ -81,6 +82,22 @@ def test_a_caller_may_change_what_it_is_given() -> None:
     assert preset("grace", protocol).values["threshold"] == 0.6
 
 
+@pytest.mark.parametrize(
+    ("method", "protocol", "nearest"),
+    [
+        ("foster", "cifar100-b50i5", "cifar100-b50i10"),  # not one of the tables for +aa
+        ("foster", "digits-b0i2+aa", "cifar100-b0i20+aa"),
+        ("memo", "imagenet1000-b500i100", "imagenet1000-b500i100+net=resnet18"),  # not ImageNet-100's
+    ],
+)
+def test_the_nearest_preset_has_the_same_views_and_dataset_where_it_can(
+    method: str, protocol: str, nearest: str
+) -> None:
+    found = preset(method, protocols.get(protocol))
+    assert not found.exact
+    assert found.source.startswith(f"nearest preset: {nearest} (")
+
+
 @pytest.mark.parametrize("path", [p for p in FOLDER.glob("*.toml") if p.stem != "importing"], ids=lambda p: p.stem)
 def test_preset_files_set_fields_that_their_method_has_to_values_it_takes(path: object) -> None:
     name = path.stem  # type: ignore[attr-defined]
@@ -90,5 +107,5 @@ def test_preset_files_set_fields_that_their_method_has_to_values_it_takes(path: 
         assert protocols.get(protocol).name == protocol
         assert table.pop("source")
         assert set(table) <= {field.name for field in fields(config)}
-        made = config(**table)
+        made = build(config, table)
         assert all(type(getattr(made, key)) is type(getattr(config(), key)) for key in table)

@@ -32,7 +32,7 @@ SPEC = RunSpec(
     order_seed=1993,
     train_seed=2,
 )
-FOOT = Footprint(110, 100, 10, 4, 0, 456, 4, 768)
+FOOT = Footprint(110, 100, 10, 7, 4, 0, 456, 4, 768)
 
 
 def finished() -> list[TaskRecord]:
@@ -58,6 +58,14 @@ def finished() -> list[TaskRecord]:
         first,
         replace(first, task=1, known=3, seen=5, labels=labels, predictions={"nme": best, "linear": best.flip(1)}),
     ]
+
+
+def test_a_record_from_before_auxiliary_modules_were_counted_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(module, "COLUMNS", {n: kind for n, kind in COLUMNS.items() if n != "auxiliary_parameters"})
+        files = encode(RunRecord.of(SPEC, finished(), {}))
+    assert decode(*encode(RunRecord.of(SPEC, finished(), {}))).tasks[0].footprint["auxiliary_parameters"] == 7
+    assert decode(*files).tasks[0].footprint == asdict(FOOT) | {"auxiliary_parameters": 0}
 
 
 def test_a_finished_run_becomes_plain_values() -> None:

@@ -235,6 +235,11 @@ def test_another_headline_is_named() -> None:
     assert "nme readout: Widen" in notes
 
 
+def test_methods_that_share_another_headline_are_named_together() -> None:
+    rows = [made(1, readouts=("nme", "linear")), made(2, method="prune_it", readouts=("nme", "linear"))]
+    assert "nme readout: Prune_It, Widen" in " ".join(Table.of(rows).notes)
+
+
 def test_seeds_in_a_row_are_a_range() -> None:
     notes = " ".join(Table.of([made(i, seed=i) for i in range(5)]).notes)
     assert "training seeds: 0-4" in notes

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from grace.methods import METHODS
 from grace.streams.registry import DATASETS
 from protocols.registry import REGISTERED, USUAL
 from suite.cli.main import main
+from suite.plugins import REGISTERED as PLUGINS
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ Call = Callable[..., Said]
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
-    tables: list[dict[str, Any]] = [DATASETS, USUAL, REGISTERED]
+    tables: list[dict[str, Any]] = [DATASETS, USUAL, REGISTERED, METHODS, PLUGINS]
     before = [dict(table) for table in tables]
 
     def called(*args: str | Path) -> Said:
@@ -45,6 +47,6 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         return Said(code, said.out, said.err)
 
     yield called
-    for table, saved in zip(tables, before, strict=True):  # a user's own protocols are registered for good
+    for table, saved in zip(tables, before, strict=True):  # what is a user's own is registered for good
         table.clear()
         table.update(saved)
