@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from math import exp, log
 from typing import Any
 
@@ -20,24 +19,10 @@ from grace.streams.protocol import Budget
 from grace.streams.samples import Batch, Task
 from grace.streams.stream import tasks
 from grace.training.phase import Phase, Recipe
-from grace.training.trainer import Trainer
+from tests.grace.methods.learning_for_tests import learned
 from tests.grace.streams_for_tests import PROTOCOL, build, data
 
 AMPLE = Budget(120)  # 60 exemplars per class would be due of the toy's 40, then 30, then 20
-
-
-def learned(learner: Learner, task: Task, look: Callable[[Phase], None] = lambda phase: None) -> None:
-    """Learn a task as the engine does; `look` sees the phase before it is fitted and after."""
-
-    class Watch(Trainer):
-        def fit(self, phase: Phase) -> None:
-            look(phase)
-            super().fit(phase)
-            look(phase)
-
-    trainer = Watch(task, seed=0, device=torch.device("cpu"))
-    learner.learn(task, trainer)
-    learner.remember(task, trainer)
 
 
 def snapshots(learner: Learner, task: Task) -> dict[str, tuple[Phase, IncrementalNet, IncrementalNet]]:

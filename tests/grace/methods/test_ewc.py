@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +13,10 @@ from torch import Tensor, nn
 from grace.methods.ewc import EWC, Config, merged, penalty
 from grace.nets.incremental import IncrementalNet
 from grace.streams.catalogue import Augmentation
-from grace.streams.samples import Batch, Samples, Task
+from grace.streams.samples import Batch, Samples
 from grace.streams.stream import tasks
 from grace.training.phase import Phase, Recipe
-from grace.training.trainer import Trainer
+from tests.grace.methods.learning_for_tests import learned
 from tests.grace.streams_for_tests import PROTOCOL, SPEC, build, data, run
 
 STILL = Augmentation(crop="none", flip=False)  # training images are the test view's
@@ -28,18 +27,6 @@ def ewc(**fields: Any) -> EWC:
     learner = build("ewc", **fields)
     assert isinstance(learner, EWC)
     return learner
-
-
-def learned(learner: EWC, task: Task, look: Callable[[Phase], None] = lambda phase: None) -> None:
-    """Learn a task as the engine does; `look` sees the phase before it is fitted and after."""
-
-    class Watch(Trainer):
-        def fit(self, phase: Phase) -> None:
-            look(phase)
-            super().fit(phase)
-            look(phase)
-
-    learner.learn(task, Watch(task, seed=0, device=torch.device("cpu")))
 
 
 def information(net: IncrementalNet, samples: Samples, size: int) -> dict[str, Tensor]:

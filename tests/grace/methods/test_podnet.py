@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from math import exp, log, sqrt
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from grace.learner import Learner
 from grace.methods.podnet import Config, PODNet
 from grace.nets import backbone_factory
 from grace.nets.incremental import IncrementalNet
@@ -20,21 +18,8 @@ from grace.streams.samples import Batch, Task
 from grace.streams.stream import tasks
 from grace.training.phase import Phase, Recipe
 from grace.training.trainer import Trainer
+from tests.grace.methods.learning_for_tests import learned
 from tests.grace.streams_for_tests import PROTOCOL, build, data, run
-
-
-def learned(learner: Learner, task: Task, look: Callable[[Phase], None] = lambda phase: None) -> None:
-    """Learn a task as the engine does; `look` sees the phase before it is fitted and after."""
-
-    class Watch(Trainer):
-        def fit(self, phase: Phase) -> None:
-            look(phase)
-            super().fit(phase)
-            look(phase)
-
-    trainer = Watch(task, seed=0, device=torch.device("cpu"))
-    learner.learn(task, trainer)
-    learner.remember(task, trainer)
 
 
 def length(values: list[float]) -> float:
