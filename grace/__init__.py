@@ -14,6 +14,8 @@ _EXPORTS = {
     "Backbone": "grace.nets.backbone",
     "Batch": "grace.streams.samples",
     "Budget": "grace.streams.protocol",
+    "ContractError": "grace.contract",
+    "CosineHead": "grace.nets.heads",
     "DATASETS": "grace.streams.registry",
     "DataError": "grace.checks",
     "Dataset": "grace.streams.samples",

@@ -108,11 +108,6 @@ def _readouts(subject: Subject, found: list[TaskRecord]) -> None:
     subject.demand(
         all(each == lasting[0] for each in lasting), f"readouts change from task to task: {names}", "readouts"
     )
-    passing = [{"nme", *record.notes.get("offered", {})} for record in found]  # nme needs exemplars
-    lasting = [set(each) - those for each, those in zip(names, passing, strict=True)]
-    subject.demand(
-        all(each == lasting[0] for each in lasting), f"readouts change from task to task: {names}", "readouts"
-    )
     headline = of.headline if all(of.headline in each for each in names) else names[0][0]
     subject.demand(all(each[0] == headline for each in names), f"the headline {headline} comes first", "readouts")
     if of.readouts is Learner.readouts:
