@@ -33,7 +33,7 @@ demo: $(stamp)
 	echo "       $(py) run_suite.py --help"
 
 test: $(stamp)
-	@$(py) -m pytest
+	@$(py) -m pytest -n auto --maxprocesses 4
 
 bench: $(stamp)
 	@$(py) -m bench.speed
