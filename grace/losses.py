@@ -30,6 +30,17 @@ def distil(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     return F.cross_entropy(student / temperature, soft)
 
 
+def retained(logits: Tensor, y: Tensor, old: Tensor | None, share: float, temperature: float) -> dict[str, Tensor]:
+    """Return (1 - share) cross-entropy and share * distillation of the `old` logits [B, known], by name (BiC, WA).
+
+    `share` is the part of the classes that are old, lambda; without a teacher there is the first term alone.
+    """
+    terms = {"ce": (1 - share) * F.cross_entropy(logits, y)}
+    if old is not None:
+        terms["distil"] = share * distil(logits[:, : old.shape[1]], old, temperature)
+    return terms
+
+
 def auxiliary_targets(y: Tensor, known: int) -> Tensor:
     """Return targets int64 [B] of labels y int64 [B]: 0 for each of the `known` old classes, 1, 2, ... for the new.
 

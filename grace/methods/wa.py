@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
-
 from grace.checks import require
 from grace.learner import Learner
-from grace.losses import distil
+from grace.losses import retained
 from grace.streams.samples import Batch, Task
 from grace.training.phase import Losses, Phase, Recipe
 from grace.training.trainer import Trainer
@@ -48,12 +46,8 @@ class WA(Learner):
         share = task.known / task.seen  # lambda
 
         def loss(batch: Batch) -> Losses:
-            logits = self.net.logits(batch.x)
-            terms = {"ce": (1 - share) * F.cross_entropy(logits, batch.y)}
-            if teacher is not None:
-                old = distil(logits[:, : task.known], teacher.logits(batch.x), self.config.temperature)
-                terms["distil"] = share * old
-            return terms
+            logits, old = self.net.logits(batch.x), None if teacher is None else teacher.logits(batch.x)
+            return retained(logits, batch.y, old, share, self.config.temperature)
 
         recipe = self.config.later if task.known else self.config.initial
         name = "learn" if task.known else "initial"
