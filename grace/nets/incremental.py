@@ -47,7 +47,7 @@ class IncrementalNet(nn.Module):
         self.backbone, self.device, self.empty_head, self.shared = backbone, device, head, shared
         self.stem: Backbone | None = None
         self.branches = nn.ModuleList()
-        self.head = head()
+        self.head = head().to(device)
         self.aside = nn.ModuleDict()
         self.increments: list[int] = []
         freeze(self)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from grace.nets.heads import CorrectedHead, CosineHead, Head, LinearHead, NoHead
+from grace.nets.incremental import IncrementalNet
+from tests.grace.streams_for_tests import tiny
 
 torch.set_num_threads(1)
 few = settings(deadline=None, max_examples=25)
@@ -31,6 +33,11 @@ def draw(*shape: int, seed: int = 1) -> Tensor:
 
 
 # --- a fresh head
+
+
+def test_the_head_of_a_new_net_is_where_the_net_is() -> None:
+    net = IncrementalNet(tiny, torch.device("meta"))  # before any class: BEEF adds to its biases in the first task
+    assert {parameter.device.type for parameter in net.head.parameters()} == {"meta"}
 
 
 @pytest.mark.parametrize(("features", "bound"), [(64, 0.2165), (128, 0.1531)])
