@@ -28,12 +28,16 @@ demo: $(stamp)
 	@$(py) run_suite.py run examples/demo.toml --root results/demo
 	$(py) run_suite.py table --root results/demo
 	echo
+	$(py) run_suite.py table aligned --root results/demo
+	echo
+	$(py) run_suite.py report demo --root results/demo -o results/demo/report.html
+	echo
 	echo "next:  $(py) run_suite.py results --root results/demo       # every run, and with --json every figure"
 	echo "       $(py) run_suite.py plan examples/cluster.toml        # what a real sweep costs, before it runs"
 	echo "       $(py) run_suite.py --help"
 
 test: $(stamp)
-	@$(py) -m pytest -n auto --maxprocesses 4
+	@$(py) -m pytest -n auto --maxprocesses 4 --dist loadgroup
 
 bench: $(stamp)
 	@$(py) -m bench.speed

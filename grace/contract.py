@@ -16,9 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from grace.footprint import kept_tensors
 from grace.learner import Learner
 from grace.streams.samples import Dataset, Task, View
 from grace.training import trainables
+from grace.training.held import held
 from grace.training.phase import Phase
 from grace.training.places import Place, called
 from grace.training.trainer import Trainer
@@ -105,6 +107,12 @@ class Contract:
                                 *where)  # fmt: skip
         self._at_rest(where)
 
+    def held(self, phase: Phase) -> dict[str, int]:
+        """Return the numbers and bytes in memory while a phase trains."""
+        learner = self._learner
+        exemplar_bytes = len(learner.memory) * self.train.bytes_per_image
+        return held(phase, learner.net, kept_tensors(learner), exemplar_bytes)
+
     def where(self) -> Place:
         """Return the line of the method that is being executed, or else where its `learn` begins."""
         place = called(self._files)
@@ -144,7 +152,7 @@ class Contract:
 
 
 class WatchedTrainer(Trainer):
-    """A trainer under whose phases only what they list may change."""
+    """A trainer under whose phases only what they list may change; what each holds in memory is in its log."""
 
     def __init__(self, contract: Contract, task: Task, **options: Any) -> None:
         super().__init__(task, **options)
@@ -153,7 +161,9 @@ class WatchedTrainer(Trainer):
     def fit(self, phase: Phase) -> None:
         """Fit as `Trainer` does; raises ContractError where more has changed than the phase lists."""
         with self._contract.fitting(phase):
+            held = self._contract.held(phase)
             super().fit(phase)
+        self.phases[-1]["held"] = held
 
 
 class Guarded(Dataset):

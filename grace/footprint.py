@@ -24,9 +24,10 @@ class Footprint:
     model_bytes: int  # parameters, buffers, modules kept for learning and state tensors
     exemplars: int
     exemplar_bytes: int
+    evaluation_flops: int = 0  # floating-point operations per image at evaluation, two per multiply-add; 0: not counted
 
 
-def footprint(learner: Learner, bytes_per_image: int) -> Footprint:
+def footprint(learner: Learner, bytes_per_image: int, evaluation_flops: int = 0) -> Footprint:
     """Count what `learner.state_dict()` holds; no method reports its own size."""
     saved = learner.state_dict()
     named = {name for name, _ in learner.net.named_parameters()}
@@ -47,7 +48,13 @@ def footprint(learner: Learner, bytes_per_image: int) -> Footprint:
         model_bytes=sum(t.numel() * t.element_size() for t in [*weights.values(), *state]),
         exemplars=exemplars,
         exemplar_bytes=exemplars * bytes_per_image,
+        evaluation_flops=evaluation_flops,
     )
+
+
+def kept_tensors(learner: Learner) -> list[Tensor]:
+    """Return the tensors that a learner keeps in its state."""
+    return list(_tensors(learner.state_dict()["state"]))
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from grace.contract import Contract, WatchedTrainer
 from grace.footprint import Footprint, footprint
 from grace.learner import Learner, Readouts
-from grace.nets.arithmetic import computing
+from grace.nets.arithmetic import PLAIN, computing
 from grace.streams.protocol import Protocol
 from grace.streams.samples import Dataset, Task
 from grace.streams.stream import tasks
@@ -43,8 +43,16 @@ class TaskRecord:
     @property
     def accuracy(self) -> float:
         """Top-1 accuracy of the headline readout on all classes seen, a fraction."""
-        best = next(iter(self.predictions.values()))[:, 0]
-        return float((best == self.labels).double().mean())
+        return float(self._hits.double().mean())
+
+    @property
+    def _hits(self) -> Tensor:
+        return next(iter(self.predictions.values()))[:, 0] == self.labels
+
+    @property
+    def trained(self) -> int:
+        """Epochs of all phases."""
+        return sum(phase["epochs"] for phase in self.phases)
 
 
 def run_stream(
@@ -86,15 +94,38 @@ def run_stream(
                 observe=observe,
                 checkpoint_seconds=checkpoint_seconds,
                 engine=engine,
+                trained=sum(earlier.trained for earlier in records),
             )
             record = _learned(learner, task, trainer, contract)
             records.append(record)
             if path is not None and folder is not None:
                 checkpoint.save(path, {"learner": learner.state_dict(), "records": [_plain(r) for r in records]})
                 _tidy(folder, len(records))
-            if observe(Progress(task.index, count, "evaluate", 0, 1, accuracy=record.accuracy)):
+            if observe(_progress(records, count)):
                 raise Stopped
     return records
+
+
+def _progress(records: list[TaskRecord], count: int) -> Progress:
+    """Return what is told of the last of the tasks learned so far."""
+    record, hits = records[-1], records[-1]._hits.double()
+    old, held = record.labels < record.known, record.footprint
+    grown = round(held.backbone_parameters / max(records[0].footprint.backbone_parameters, 1))
+    return Progress(
+        record.task,
+        count,
+        "evaluate",
+        0,
+        1,
+        trained=sum(each.trained for each in records),
+        accuracy=record.accuracy,
+        old=float(hits[old].mean()) if record.known else None,
+        new=float(hits[~old].mean()),
+        seen=record.seen,
+        backbones=int(record.notes.get("backbones") or max(1, grown)),
+        parameters=held.parameters,
+        memory_bytes=held.model_bytes + held.exemplar_bytes,
+    )
 
 
 def _learned(learner: Learner, task: Task, trainer: Trainer, contract: Contract) -> TaskRecord:
@@ -127,7 +158,7 @@ def _learned(learner: Learner, task: Task, trainer: Trainer, contract: Contract)
         task.seen,
         task.test.y.to(torch.int16),
         predictions,
-        footprint(learner, task.train.source.bytes_per_image),
+        footprint(learner, task.train.source.bytes_per_image, evaluation_flops(readouts, task, trainer)),
         trainer.notes,
         trainer.phases,
         seconds,
@@ -151,6 +182,21 @@ def evaluate(readouts: Readouts, task: Task, trainer: Trainer) -> dict[str, Tens
             best = scores.topk(min(TOP, task.seen), dim=1).indices
             found.setdefault(name, []).append(best.to(torch.int16))
     return {name: torch.cat(pieces).cpu() for name, pieces in found.items()}
+
+
+@torch.no_grad()
+def evaluation_flops(readouts: Readouts, task: Task, trainer: Trainer) -> int:
+    """Return the floating-point operations of classifying one image, by torch's counter.
+
+    It counts convolutions and matrix products, two for each multiply-add. The readouts are computed operation by
+    operation for it, whatever computes them otherwise.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    x = task.test.source.batch(task.test.rows[:1], "test", 0).to(trainer.device)
+    with computing(PLAIN), FlopCounterMode(display=False) as counter:
+        readouts(x)
+    return int(counter.get_total_flops())
 
 
 def _tidy(folder: Path | None, done: int) -> None:

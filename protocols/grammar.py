@@ -1,6 +1,7 @@
 """Names of protocols: every spelling in use is read, one canonical form is written.
 
     DATASET-bBASEiINCREMENT[+net=BACKBONE][+aa][+cache256][+shots=NUMBER][+m=EXEMPLARS|+m=EXEMPLARS/class]
+        [+mb=MIB|+align=METHOD|+auc=POINT]
 
 Base 0 means that the first task is as large as the others. Case and separators do not matter: `CIFAR-100 Base0 Inc10`,
 `cifar100/B0I10`, `cifar100_b0-10`, `cifar_b50_10` (CIL_Survey), `cifar100_aa_b0i10` (GRACE), `cifar100-50-10` and

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from grace.streams.protocol import Budget, Protocol
+from protocols.alignment import aligned_with, megabytes, point
 
 CACHED = 256  # pixels: what the test view of ImageNet's 224 is cut from
 
@@ -79,12 +80,38 @@ def _memory(protocol: Protocol, value: str | None) -> Protocol:
     return replace(protocol, budget=budget_of(value or ""))
 
 
+def _megabytes(protocol: Protocol, value: str | None) -> Protocol:
+    return _aligned(protocol, megabytes(value or ""))
+
+
+def _align(protocol: Protocol, value: str | None) -> Protocol:
+    return _aligned(protocol, aligned_with(value or ""))
+
+
+def _point(protocol: Protocol, value: str | None) -> Protocol:
+    return _aligned(protocol, point(protocol, value or ""))
+
+
+def _aligned(protocol: Protocol, alignment: str) -> Protocol:
+    if protocol.alignment not in ("", alignment):
+        raise ValueError(f"memory is aligned twice, by +{protocol.alignment} and +{alignment}; leave one out")
+    return replace(protocol, alignment=alignment)
+
+
+def _spelled(kind: str) -> Callable[[Protocol], str]:
+    """Return the speller of one kind of alignment."""
+    return lambda protocol: f"+{protocol.alignment}" if protocol.alignment.startswith(f"{kind}=") else ""
+
+
 SUFFIXES = (  # in canonical order
     Suffix(("net",), "+net=BACKBONE", _net, lambda p: f"+net={p.backbone}"),
     Suffix(("aa",), "+aa", _autoaugment, lambda p: "+aa" if p.dataset.augmentation.autoaugment else ""),
     Suffix(("cache256",), "+cache256", _cache, lambda p: "+cache256" if p.dataset.cache else ""),
     Suffix(("shots",), "+shots=NUMBER", _shots, lambda p: f"+shots={p.dataset.shots}" if p.dataset.shots else ""),
     Suffix(("m", "mem"), "+m=NUMBER or +m=NUMBER/class", _memory, lambda p: f"+m={p.budget}"),
+    Suffix(("mb",), "+mb=MIB", _megabytes, _spelled("mb")),
+    Suffix(("align",), "+align=METHOD", _align, _spelled("align")),
+    Suffix(("auc",), "+auc=POINT", _point, _spelled("auc")),
 )
 FORMS = ", ".join(suffix.form for suffix in SUFFIXES)
 

@@ -2,66 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from suite.grouping import Row
 
+MOST = 12  # values of one kind that are listed
+
 
 def about(row: Row) -> str:
     """Return a run's protocol in words: `10 tasks, 100 classes, resnet32, 2000 exemplars`."""
+    if row.get("budget_mb") is not None:
+        return f"{_count(row['tasks'], 'task')}, {row['classes']} classes, budget {row['budget_mb']:.2f} MiB"
     number, _, per = row["memory"].partition("/")
     kept = f"{number} exemplars{f' per {per}' if per else ''}"
     return f"{_count(row['tasks'], 'task')}, {row['classes']} classes, {row['backbone']}, {kept}"
 
 
-def definitions(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return what each column is."""
-    titles: dict[str, set[str]] = {}
-    for row in rows:
-        titles.setdefault(row["readout"], set()).add(row["title"])
-    titles.pop("linear", None)
-    readouts = "".join(f"; {readout} readout: {', '.join(sorted(of))}" for readout, of in sorted(titles.items()))
-    return (
-        "Avg: mean over tasks of the top-1 accuracy on all classes seen, first task included, in %. "
-        f"Last: that accuracy after the last task{readouts}.",
-        "Forgetting: mean over earlier tasks of the best accuracy reached (last task included) minus the final one, "
-        "in points; lower is better.",
-        "n: runs, each with its own class order or training seed; \N{PLUS-MINUS SIGN}: sample standard deviation "
-        "over them (divisor n - 1).",
-        "#P: parameters kept after the last task, in millions; MB: 2^20 bytes of network and exemplars kept then.",
-    )
-
-
 def origins(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return which runs, settings and code the numbers are from."""
+    """Return which runs, settings, protocols and code the numbers are from."""
     if not rows:
         return ()
     orders, seeds = _distinct(rows, "order_seed"), _distinct(rows, "train_seed")
     commits = sorted({_code(row) for row in rows})
-    where = f"code: {', '.join(commits)}; torch: {_listed(_distinct(rows, 'torch'))}"
+    where = f"code: {_few(commits)}; torch: {_few(_distinct(rows, 'torch'))}"
     precisions = _distinct(rows, "precision")
-    where += "" if precisions == ["fp32"] else f"; precision: {_listed(precisions)}"
+    where += "" if precisions == ["fp32"] else f"; precision: {_few(precisions)}"
     lines = [f"Class orders: {_listed(orders)}; training seeds: {_listed(seeds)}; {where}."]
+    ids = sorted({(row["protocol"], row["protocol_id"]) for row in rows})
+    lines.append(f"Protocols by hash: {', '.join(f'{name} #{id_}' for name, id_ in ids)}.")
     tuned: dict[tuple[str, str], set[str]] = {}
     for row in rows:
         if row["preset"]:
-            tuned.setdefault((row["title"], row["preset"]), set()).add(row["protocol"])
+            # a preset that is only near names the protocol again: that would be a line per protocol
+            source = re.sub(r" for [^ ]+\)$", ")", row["preset"])
+            tuned.setdefault((row["title"], source), set()).add(row.get("base_protocol") or row["protocol"])
     lines += [
         f"Settings of {title} on {', '.join(sorted(on))}: {source}." for (title, source), on in sorted(tuned.items())
     ]
     return tuple(lines)
 
 
-def warnings(rows: Sequence[Row], left_out: int) -> tuple[str, ...]:
-    """Return what makes numbers less comparable than they look. `left_out` is how many smoke runs are not shown."""
-    lines = [f"{_count(left_out, 'smoke run')} left out"] if left_out else []
+def warnings(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return what makes numbers less comparable than they look."""
+    lines = []
     if any(row["smoke"] for row in rows):
         lines.append("smoke runs are shown: their epochs were limited, they are no results")
-    for what, field in (("torch", "torch"), ("devices", "device"), ("precisions", "precision")):
-        values = _distinct(rows, field)
+    for what in ("torch", "device", "precision"):
+        values = _distinct(rows, what)
         if len(values) > 1:
-            lines.append(f"unlike environments: {what} {_listed(values)}")
+            lines.append(f"unlike environments: {what if what == 'torch' else f'{what}s'} {_few(values)}")
     by_stream: dict[tuple[str, int], set[str]] = {}
     for row in rows:
         by_stream.setdefault((row["protocol"], row["order_seed"]), set()).add(str(row["data"]))
@@ -70,14 +61,15 @@ def warnings(rows: Sequence[Row], left_out: int) -> tuple[str, ...]:
     return (*lines, *_unpaired(rows))
 
 
-def _unpaired(rows: Sequence[Row]) -> Iterable[str]:
+def _unpaired(rows: Sequence[Row]) -> Iterator[str]:
     """Yield protocols on which methods have equally many runs, but not of the same orders and seeds."""
-    for stream in sorted({(row["protocol"], row["protocol_id"]) for row in rows}):
-        seeds: dict[str, set[tuple[int, int]]] = {}
-        for row in rows:
-            if (row["protocol"], row["protocol_id"]) == stream:
-                seeds.setdefault(row["method"], set()).add((row["order_seed"], row["train_seed"]))
-        if any(len(a) == len(b) and a != b for a in seeds.values() for b in seeds.values()):
+    seeds: dict[tuple[str, str], dict[str, set[tuple[int, int]]]] = {}
+    for row in rows:
+        methods = seeds.setdefault((row["protocol"], row["protocol_id"]), {})
+        methods.setdefault(row["method"], set()).add((row["order_seed"], row["train_seed"]))
+    for stream, methods in sorted(seeds.items()):
+        different = {frozenset(each) for each in methods.values()}
+        if len({len(each) for each in different}) < len(different):
             yield f"{stream[0]}: methods were run with different class orders or seeds"
 
 
@@ -89,7 +81,13 @@ def _listed(values: Sequence[Any]) -> str:
     """Return numbers as people list them: 0-4 for five in a row."""
     if len(values) > 2 and all(isinstance(v, int) for v in values) and values[-1] - values[0] == len(values) - 1:
         return f"{values[0]}-{values[-1]}"
-    return ", ".join(map(str, values))
+    return _few(values)
+
+
+def _few(values: Sequence[Any]) -> str:
+    """Return a list, cut short where it would fill a page."""
+    rest = len(values) - MOST
+    return ", ".join(map(str, values[:MOST])) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _code(row: Row) -> str:

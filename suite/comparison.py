@@ -9,6 +9,7 @@ from functools import cache
 from math import fsum
 from typing import Any, NamedTuple
 
+from suite.account import MIB
 from suite.errors import SuiteError
 from suite.grouping import Group, Row
 from suite.published import METRICS, SETTINGS, THREE_ORDERS, UNKNOWN, Published, identity_of, of, part, settings_of
@@ -62,14 +63,29 @@ def compared(group: Group, identities: Mapping[str, Mapping[str, Any]], toleranc
     `identities` are the protocols' by their id, as records hold them; the tolerance is in points.
     """
     for (name, id_), runs in group.runs.items():
-        kept = any(run["exemplars"] for run in runs)
-        apart = [(entry.differing(identities[id_], kept=kept), entry) for entry in of(group.method)]
+        kept, identity = any(run["exemplars"] for run in runs), spent(identities[id_], runs[0])
+        apart = [(entry.differing(identity, kept=kept), entry) for entry in of(group.method)]
         near = [(differing, entry) for differing, entry in apart if len(differing) <= 1]
         # where none is the same: the protocols of which the setting that differs weighs least
         least = max((_rank(differing) for differing, _ in near), default=0)
         for differing, entry in sorted(near, key=lambda pair: METRICS.index(pair[1].metric)):
             if _rank(differing) == least:
-                yield from _beside(group, name, runs, identities[id_], entry, differing, tolerance)
+                yield from _beside(group, name, runs, identity, entry, differing, tolerance)
+
+
+def spent(identity: Mapping[str, Any], run: Row) -> Mapping[str, Any]:
+    """Return the protocol that an aligned one comes to for a run: with the exemplars and the backbone that it got.
+
+    What is published at equal memory is known by its number of exemplars. Others are returned as they are.
+    """
+    if not identity.get("alignment") or run.get("budget_mb") is None:
+        return identity
+    plain = {name: value for name, value in identity.items() if name != "alignment"} | {"backbone": run["backbone"]}
+    if not run["exemplars"]:
+        return plain
+    image = round(run["exemplar_mb"] * MIB / run["exemplars"])
+    room = round(run["budget_mb"] * MIB) - 4 * run["backbone_params_final"]
+    return plain | {"budget": {"exemplars": room // image, "per": "total"}}
 
 
 def _rank(differing: Sequence[str]) -> int:

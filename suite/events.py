@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["claimed", "progress", "task", "finished", "failed", "stopped", "elsewhere", "lane"]
 ENDINGS = ("finished", "failed", "stopped", "elsewhere")  # after one of these a lane no longer has the run
+MEASURED = ("accuracy", "old", "new", "seen", "backbones", "parameters", "memory_bytes")  # after a task
 
 
 @dataclass(frozen=True)
@@ -15,16 +18,27 @@ class Event:
     """One thing that happened to the run `key` (to a lane, for kind `lane`). By kind, `fields` holds:
 
     * claimed: lane, attempt (1, and more when its process died before)
-    * progress: task, tasks, phase, epoch, epochs, images_per_second, work (epochs trained by this attempt)
-    * task: task, tasks, accuracy (headline, on all classes seen; a fraction), work
+    * progress: task, tasks, phase, epoch, epochs, images_per_second, and of its training so far: trained (epochs of the
+      whole run), work (of them, by this attempt), losses (trained, phase and the mean per term of each epoch since the
+      event before)
+    * task: task, tasks, trained, work, losses, and what was MEASURED: accuracy (headline, on all classes seen), old and
+      new (of the classes before and of this task; fractions), seen (classes), backbones, parameters, memory_bytes
     * finished: seconds, or already = True when its record was there
     * failed: the fields of a `suite.record.Failure`
     * stopped, elsewhere: nothing; the state is saved, another process is at it
     * lane: state, and by state: "connecting" address (None: a Ray of our own), "connected" nothing, "starting" lanes,
-      "lost" lane and reason (it is launched again), "broken" lane, reason and code (an exit code)
+      "ready" lane, host and device (where its runs are worked on from now on), "lost" lane and reason (it is launched
+      again), "broken" lane, reason and code (an exit code)
     """
 
     kind: Kind
     key: str = ""
     fields: dict[str, Any] = field(default_factory=dict)
     time: float = field(default_factory=time.time)  # seconds since the epoch, by the clock of where it happened
+
+
+def ready(lane: str, gpu: bool) -> Event:
+    """Return the event that tells where a lane is: `device` is cpu, or gpu and the number that it has there."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]  # a run trains on the first one that it sees
+    device = f"gpu{seen if seen.isdecimal() else ''}" if gpu else "cpu"
+    return Event("lane", "", {"lane": lane, "state": "ready", "host": socket.gethostname(), "device": device})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +25,7 @@ from suite.configure import build
 from suite.declared import declared
 from suite.diagnosis import failure_of
 from suite.errors import Exit, SuiteError
-from suite.events import Event
+from suite.events import MEASURED, Event, Kind
 from suite.launch import LaunchOptions, Observe, origin
 from suite.plugins import adopt, loaded, plugin_of
 from suite.provenance import environment, now, processor
@@ -61,7 +61,7 @@ def execute(
     if spec.plugin:
         declared(spec.method)  # what is wrong with it should show now, and not at the end of the run
     config = build(config_class, spec.config, spec.method)
-    protocol = spec.protocol
+    protocol = spec.stream
     order = protocol.class_order(spec.order_seed)
     workers = max(int(device.type == "cuda"), threads - 1)  # a GPU should not wait for this process to decode
     train, test, content = _loaded(protocol.dataset, data, order, download, workers, device)
@@ -221,18 +221,21 @@ class _Teller:
     def __init__(self, key: str, observe: Observe, should_stop: Callable[[], bool]) -> None:
         self._key, self._observe, self._should_stop = key, observe, should_stop
         self._work, self._told = 0, -EVERY
+        self._losses: list[tuple[int, str, dict[str, float]]] = []  # per epoch since the last event
 
     def __call__(self, progress: Progress) -> bool:
         """Tell of a task, and of an epoch unless one was told of just before; return whether to stop."""
-        plain: dict[str, Any] = {"task": progress.task, "tasks": progress.tasks}
         if progress.phase == "evaluate":
-            plain |= {"accuracy": progress.accuracy, "work": self._work}
-            self._observe(Event("task", self._key, plain))
+            self._tell("task", progress, MEASURED)
         else:
             self._work += 1
+            self._losses.append((progress.trained, progress.phase, progress.losses))
             if time.monotonic() - self._told >= EVERY:
                 self._told = time.monotonic()
-                plain |= {"phase": progress.phase, "epoch": progress.epoch, "epochs": progress.epochs,
-                          "images_per_second": progress.images_per_second, "work": self._work}  # fmt: skip
-                self._observe(Event("progress", self._key, plain))
+                self._tell("progress", progress, ("phase", "epoch", "epochs", "images_per_second"))
         return self._should_stop()
+
+    def _tell(self, kind: Kind, progress: Progress, fields: Sequence[str]) -> None:
+        plain = {name: getattr(progress, name) for name in ("task", "tasks", "trained", *fields)}
+        self._observe(Event(kind, self._key, {**plain, "work": self._work, "losses": self._losses}))
+        self._losses = []

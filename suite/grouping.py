@@ -25,6 +25,8 @@ class Wanted(NamedTuple):
     title: str = ""
     family: str = ""
     reference: str = ""
+    reason: str = ""  # why this run cannot be: its model alone exceeds the budget
+    failed: bool = False  # it was tried, and ended without a record
 
 
 @dataclass
@@ -38,6 +40,8 @@ class Group:
     reference: str
     runs: dict[Stream, list[Row]] = field(default_factory=lambda: defaultdict(list))
     missing: dict[Stream, int] = field(default_factory=lambda: defaultdict(int))
+    failed: dict[Stream, int] = field(default_factory=lambda: defaultdict(int))  # of the missing ones
+    reasons: dict[Stream, str] = field(default_factory=dict)  # why there can be none
 
     def place(self) -> tuple[int, str, int, str, str]:
         """Return what lines are sorted by: family, then year of publication, then name."""
@@ -47,10 +51,16 @@ class Group:
         return rank, self.family, int(year[0]) if year else 0, self.title, self.variant
 
 
+def stream_of(row: Row) -> Stream:
+    """Return the protocol of a row: its name and its id."""
+    return row["protocol"], row["protocol_id"]
+
+
 def streams(rows: Sequence[Row], lacking: Sequence[Wanted]) -> list[Stream]:
     """Return (name, id) of each protocol: two protocols under one name are two. b0i5 comes before b0i10."""
-    found = {(row["protocol"], row["protocol_id"]) for row in rows}
-    found |= {(each.protocol, "") for each in lacking if each.protocol not in {name for name, _ in found}}
+    found = {stream_of(row) for row in rows}
+    names = {name for name, _ in found}
+    found |= {(each.protocol, "") for each in lacking if each.protocol not in names}
     return sorted(found, key=lambda stream: (_natural(stream[0]), stream[1]))
 
 
@@ -58,41 +68,70 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def groups(rows: Sequence[Row], lacking: Sequence[Wanted], across: Sequence[Stream]) -> list[Group]:
-    """Return the lines in the order of the table. A missing run counts where its method has runs on its protocol."""
-    labels, found = _variants(rows), dict[tuple[str, str], Group]()
+def groups(
+    rows: Sequence[Row],
+    lacking: Sequence[Wanted],
+    across: Sequence[Stream],
+    labels: Mapping[str, str] | None = None,
+) -> list[Group]:
+    """Return the lines in the order of the table. A missing run counts where its method has runs on its protocol.
+
+    `labels` tell the variants of a method apart, by key; without, the settings in which its runs differ do.
+    """
+    labels, found = variants(rows) if labels is None else labels, dict[tuple[str, str], Group]()
+    own = defaultdict[str, list[Group]](list)
     for row in rows:
         of = (row["method"], labels[row["key"]])
-        empty = Group(row["family"] or "other", row["title"], of[1], of[0], row["reference"])
-        found.setdefault(of, empty).runs[row["protocol"], row["protocol_id"]].append(row)
+        if of not in found:
+            found[of] = Group(row["family"] or "other", row["title"], of[1], of[0], row["reference"])
+            own[row["method"]].append(found[of])
+        found[of].runs[stream_of(row)].append(row)
+    first = {stream[0]: stream for stream in reversed(across)}
     for each in lacking:
-        stream = next(s for s in across if s[0] == each.protocol)
-        own = [group for group in found.values() if group.method == each.method]
-        group = next((g for g in own if g.runs.get(stream)), own[0] if own else None)
-        if group is None:
-            group = Group(each.family or "other", each.title or each.method, "", each.method, each.reference)
-            found[each.method, ""] = group
-        group.missing[stream] += 1
+        stream, known = first[each.protocol], own[each.method]
+        if not known:
+            known.append(Group(each.family or "other", each.title or each.method, "", each.method, each.reference))
+            found[each.method, ""] = known[0]
+        group = next((g for g in known if g.runs.get(stream)), known[0])
+        if each.reason:
+            group.reasons[stream] = each.reason
+        else:
+            group.missing[stream] += 1
+            group.failed[stream] += each.failed
     return sorted(found.values(), key=Group.place)
 
 
-def _variants(rows: Sequence[Row]) -> dict[str, str]:
+def variants(rows: Sequence[Row]) -> dict[str, str]:
     """Return per run the settings in which a method's runs on its protocol differ: they are no repetitions."""
-    alike = defaultdict[tuple[str, str, str], list[tuple[str, dict[str, str]]]](list)
+    alike = defaultdict[tuple[str, str, str], dict[str, list[Row]]](lambda: defaultdict(list))
     for row in rows:
-        plugin = {"plugin": row["plugin"]} if row.get("plugin") else {}
-        settings = _flat({**row["config"], "precision": row["precision"], "smoke": row["smoke"], **plugin})
-        alike[row["method"], row["protocol"], row["protocol_id"]].append((row["key"], settings))
+        # runs have few settings and are many: each setting is taken apart once
+        alike[row["method"], *stream_of(row)][json.dumps(settings_of(row), sort_keys=True)].append(row)
     labels: dict[str, str] = {}
-    for runs in alike.values():
-        names = sorted({name for _, settings in runs for name in settings})
-        differ = [name for name in names if len({settings.get(name) for _, settings in runs}) > 1]
-        labels |= {key: " ".join(f"{n}={settings[n]}" for n in differ if n in settings) for key, settings in runs}
+    for texts in alike.values():
+        several = [flat(json.loads(text)) for text in texts] if len(texts) > 1 else [{}]
+        differ = differing(several)
+        for settings, runs in zip(several, texts.values(), strict=True):
+            label = " ".join(f"{name}={settings[name]}" for name in differ if name in settings)
+            labels |= {row["key"]: label for row in runs}
     return labels
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def settings_of(row: Row) -> dict[str, Any]:
+    """Return all settings of a run that are not its protocol's or its seeds'."""
+    plugin = {"plugin": row["plugin"]} if row.get("plugin") else {}
+    return {**row["config"], "precision": row["precision"], "smoke": row["smoke"], **plugin}
+
+
+def differing(several: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the names that do not have the same value in all of them."""
+    names = sorted({name for settings in several for name in settings})
+    return [name for name in names if len({settings.get(name) for settings in several}) > 1]
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested settings as one level: `learn.epochs` and its value as JSON."""
     found: dict[str, str] = {}
     for name, value in values.items():
-        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: json.dumps(value)}
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: json.dumps(value)}
     return found

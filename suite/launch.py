@@ -77,6 +77,12 @@ class Outcome:
 
             self.failed[event.key] = Failure(**event.fields)
 
+    def join(self, later: Outcome) -> None:
+        """Take in what became of a later stage."""
+        self.finished += [key for key in later.finished if key not in self.finished]
+        self.failed |= later.failed
+        self.stopped = self.stopped or later.stopped
+
 
 Observe = Callable[[Event], None]
 Launch = Callable[["Sequence[RunSpec]", LaunchOptions, Observe, Callable[[], bool]], Outcome]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from suite.events import Event
+from suite.events import Event, ready
 from suite.execute import attempt, device_for
 from suite.launch import LaunchOptions, Observe, Outcome
 from suite.provenance import code
@@ -20,7 +20,7 @@ def launch(
     specs: Sequence[RunSpec], options: LaunchOptions, observe: Observe, should_stop: Callable[[], bool]
 ) -> Outcome:
     """Work on the runs; `should_stop` is asked after every epoch, KeyboardInterrupt stops at once."""
-    device_for(options.gpus_per_run)
+    device = device_for(options.gpus_per_run)
     runs = {spec.key: spec for spec in specs}
     store, queue, outcome, origin = Store.open(options.root, write=True), Queue(list(runs)), Outcome(), code()
     asked = False
@@ -52,6 +52,7 @@ def launch(
         if not stopping():
             time.sleep(min(seconds, 0.2))
 
+    observe(ready(LANE, device.type == "cuda"))
     try:
         serve(queue, LANE, work, pause)
     except KeyboardInterrupt:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from grace.nets import BACKBONES
+from suite.alignment import measured
 from suite.declared import declared
 from suite.errors import SuiteError
 from suite.plugin import PluginError
+from suite.resolver import Choice, Wish
 from suite.spec import RunSpec
-from suite.sweep import Choice, Sweep, chosen
+from suite.sweep import Sweep, resolution
 
 if TYPE_CHECKING:
     from suite.store import Store
@@ -65,9 +67,10 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a sweep in their order."""
+    """The runs of a sweep in their order, and the wishes that are no runs yet or never will be."""
 
     runs: list[Planned]
+    wishes: list[Wish] = field(default_factory=list)
 
     @property
     def left(self) -> list[Planned]:
@@ -81,6 +84,16 @@ class Plan:
         return [
             f"{method} on {name}: {choice.source}" for (method, name), choice in choices.items() if not choice.exact
         ]
+
+    @property
+    def waiting(self) -> list[Wish]:
+        """What can be said only when another run is finished."""
+        return [wish for wish in self.wishes if wish.waits_for]
+
+    @property
+    def unmet(self) -> list[Wish]:
+        """What cannot be: a budget that a method does not fit in."""
+        return [wish for wish in self.wishes if not wish.waits_for]
 
     @property
     def broken(self) -> list[str]:
@@ -112,26 +125,50 @@ class Plan:
         return sum(run.seconds is None for run in self.left)
 
 
+def longest_first(runs: Sequence[Planned]) -> list[Planned]:
+    """Return runs in the order in which several at a time are done soonest: those that take longest begin.
+
+    By finished runs of the same kind; a kind without any is taken to be as fast per image as the others are in the
+    middle. Runs of which nothing is known come first, equal ones stay in their order.
+    """
+    typical = median([run.rate for run in runs if run.rate is not None] or [1.0])
+
+    def expected(run: Planned) -> float:
+        images = run.cost.images
+        return float("inf") if images is None else images[1] * (typical if run.rate is None else run.rate)
+
+    return sorted(runs, key=expected, reverse=True)
+
+
 def plan(sweep: Sweep, store: Store) -> Plan:
     """Return what the sweep wants and what of it the store lacks; raises SuiteError for whatever does not fit."""
-    pairs = chosen(sweep)
+    wanted = resolution(sweep, measured(store))
+    pairs = wanted.runs
     done = {spec.key for spec, _ in pairs if store.done(spec.key)}
     failures = store.failures()
-    costs = {id(choice): cost(choice) for choice in {id(choice): choice for _, choice in pairs}.values()}
+    costs: dict[tuple[str, str], Cost] = {}
+    for spec, choice in pairs:  # runs of one kind share it; on an aligned protocol each may have its own memory
+        costs.setdefault(_alike(spec), cost(replace(choice, protocol=spec.stream)))
     rates = _rates(store)
     return Plan(
         [
             Planned(
                 spec=spec,
                 choice=choice,
-                cost=costs[id(choice)],
+                cost=costs[_alike(spec)],
                 done=spec.key in done,
                 failed=failures[spec.key].reason if spec.key in failures and spec.key not in done else "",
                 rate=rates.get(_kind(spec.identity())),
             )
             for spec, choice in pairs
-        ]
+        ],
+        wanted.wishes,
     )
+
+
+def _alike(spec: RunSpec) -> tuple[str, str]:
+    """Return what runs of equal cost have in common."""
+    return spec.method, f"{spec.protocol.name} {spec.allocation}"
 
 
 def cost(choice: Choice) -> Cost:

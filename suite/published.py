@@ -117,7 +117,9 @@ def part(identity: Mapping[str, Any], setting: str) -> Any:
         return {name: value for name, value in images.items() if name != "augmentation"}
     if setting == "augmentation":
         return images.get("augmentation")
-    return identity["budget" if setting == "exemplars" else setting]
+    if setting == "exemplars":  # the budget alone is that of the protocol before it was aligned
+        return {**identity["budget"], "alignment": identity.get("alignment", "")}
+    return identity[setting]
 
 
 def settings_of(identity: Mapping[str, Any]) -> dict[str, str]:
@@ -130,7 +132,7 @@ def settings_of(identity: Mapping[str, Any]) -> dict[str, str]:
         "increments": "+".join(str(size) if count == 1 else f"{count}x{size}" for size, count in runs),
         "backbone": identity["backbone"],
         "augmentation": strong if view.get("autoaugment") else "crop and flip",
-        "exemplars": str(Budget(**identity["budget"])),
+        "exemplars": "+".join(filter(None, [str(Budget(**identity["budget"])), identity.get("alignment", "")])),
     }
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 HEADER = {"key": "string", "method": "string", "protocol": "string", "order_seed": "int64", "train_seed": "int64",
           "smoke": "bool"}  # fmt: skip
 FOOTPRINT = ("parameters", "backbone_parameters", "head_parameters", "auxiliary_parameters", "buffer_numbers",
-             "state_numbers", "model_bytes", "exemplars", "exemplar_bytes")  # fmt: skip
+             "state_numbers", "model_bytes", "exemplars", "exemplar_bytes", "evaluation_flops")  # fmt: skip
 SECONDS = ("learn", "remember", "evaluate")
 COLUMNS = {**HEADER, "task": "int32", "known": "int32", "seen": "int32", "test_images": "int64",
            **dict.fromkeys(FOOTPRINT, "int64"), **{f"seconds_{name}": "float64" for name in SECONDS},

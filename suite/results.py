@@ -12,10 +12,10 @@ from typing import Any
 
 import protocols
 from grace.streams.protocol import Budget
+from suite.account import MIB, branches, memory, shared_out
 from suite.errors import unknown
 from suite.record import RunRecord
 
-MIB = 2**20
 UPPER_BOUND = "upper bound"  # the family of methods that are no rivals
 READOUT = ("avg", "last", "forgetting", "top5_avg", "top5_last")  # given for every readout, as in nme_avg
 ALIASES = {"seed": "train_seed", "order": "order_seed"}
@@ -25,8 +25,13 @@ FIELDS = (
     *("readout", "avg_inc", "avg_task", "last_task", "forget_max", "forget_prev", "forget_diag", "forget_lib", "bwt"),
     *("drop", "top5_avg", "top5_last", "curve", "old", "new", "matrix"),
     *("backbone_params_final", "memory_mb", "survey_mb", "exemplars", "backbones_final", "backbones_max"),
+    *("seconds_curve", "gpu_peak_mb_curve", "memory_mb_peak_curve"),
     *("backbones_mean", "seconds_learn", "images_per_second", "gpu_peak_mb", "notes"),
-    *("title", "family", "reference", "upper_bound", "dataset", "backbone", "tasks", "classes", "memory"),
+    *("title", "family", "reference", "upper_bound", "dataset", "backbone", "tasks", "classes", "seen", "memory"),
+    *("params_peak", "memory_mb_max", "memory_mb_peak", "survey_mb_max", "survey_mb_peak", "flops_eval"),
+    *("params_curve", "model_mb_curve", "exemplar_mb_curve", "survey_curve", "head_params_final"),
+    *("auxiliary_params_final", "buffer_numbers_final", "state_numbers_final"),
+    *("alignment", "base_protocol", "budget_mb", "settled", "copied_from"),
     *("protocol_id", "precision", "plugin", "smoke", "config", "preset", "commit", "dirty", "version", "torch"),
     *("device", "host", "started", "finished", "data"),
 )
@@ -46,38 +51,30 @@ def result_row(record: RunRecord) -> dict[str, Any]:
     return {**{field: found.pop(field) for field in FIELDS}, **found}
 
 
-def survey_mb(backbone_parameters: int, exemplar_bytes: int) -> float:
-    """Return MiB as the field's survey charges them: 4 bytes a backbone parameter and the exemplars' pixels, no more.
-
-    (Zhou et al., Class-Incremental Learning: A Survey, TPAMI 2024; MEMO, ICLR 2023.)
-    """
-    return (4 * backbone_parameters + exemplar_bytes) / MIB
-
-
 def _facts(record: RunRecord) -> dict[str, Any]:
     """Return what a record says without its predictions."""
     stream, origin, tasks = record.spec["protocol"], record.provenance, record.tasks
     method = origin.get("method", {})
-    footprints, end = [task.footprint for task in tasks], tasks[-1].footprint
+    end, share = tasks[-1].footprint, record.spec.get("allocation") or {}
     phases = [phase for task in tasks for phase in task.phases]
     peak = max((phase.get("peak_bytes") or 0 for phase in phases), default=0)
     trained = sum(phase.get("seconds", 0.0) for phase in phases)
-    backbones = _backbones(record)
+    backbones = branches(record)
     return {
         **{name: getattr(record, name) for name in ("key", "method", "protocol", "order_seed", "train_seed", "smoke")},
-        "params_final": end["parameters"],
-        "params_max": max(each["parameters"] for each in footprints),
+        **memory(record),
+        **shared_out(record),
         "backbone_params_final": end["backbone_parameters"],
         "model_mb": end["model_bytes"] / MIB,
         "exemplar_mb": end["exemplar_bytes"] / MIB,
-        "memory_mb": (end["model_bytes"] + end["exemplar_bytes"]) / MIB,
-        "survey_mb": survey_mb(end["backbone_parameters"], end["exemplar_bytes"]),
         "exemplars": end["exemplars"],
         "backbones": backbones,
         "backbones_final": backbones[-1],
         "backbones_max": max(backbones),
         "backbones_mean": sum(backbones) / len(backbones),
         "seconds": sum(sum(task.seconds.values()) for task in tasks),
+        "seconds_curve": [sum(task.seconds.values()) for task in tasks],
+        "gpu_peak_mb_curve": _peaks(record),
         "seconds_learn": sum(task.seconds["learn"] for task in tasks),
         "images_per_second": sum(phase["images"] for phase in phases) / trained if trained else None,
         "gpu_peak_mb": peak / MIB if peak else None,
@@ -87,10 +84,11 @@ def _facts(record: RunRecord) -> dict[str, Any]:
         "reference": method.get("reference") or "",
         "upper_bound": method.get("family") == UPPER_BOUND,
         "dataset": stream["dataset"]["name"],
-        "backbone": stream["backbone"],
+        "backbone": share.get("backbone") or stream["backbone"],
         "tasks": len(stream["increments"]),
         "classes": sum(stream["increments"]),
-        "memory": str(Budget(**stream["budget"])),
+        "seen": [task.seen for task in tasks],
+        "memory": f"{share['size'] / MIB:.4g} MiB" if share else str(Budget(**stream["budget"])),
         "protocol_id": hashlib.blake2b(json.dumps(stream, sort_keys=True).encode(), digest_size=4).hexdigest(),
         "precision": record.spec["precision"],
         "plugin": record.spec.get("plugin", ""),
@@ -100,13 +98,10 @@ def _facts(record: RunRecord) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _backbones(record: RunRecord) -> list[int]:
-    """Return how many branches a method held after each task: as it noted, or as many as the first one's size fits."""
-    sizes = [task.footprint["backbone_parameters"] for task in record.tasks]
-    return [
-        int(task.notes.get("backbones") or max(1, round(size / max(sizes[0], 1))))
-        for task, size in zip(record.tasks, sizes, strict=True)
-    ]
+def _peaks(record: RunRecord) -> list[float] | None:
+    """Return the most memory that torch had taken of a GPU in each task, MiB; None where none was measured."""
+    peaks = [max((phase.get("peak_bytes") or 0 for phase in task.phases), default=0) for task in record.tasks]
+    return [peak / MIB for peak in peaks] if any(peaks) else None
 
 
 def _accuracies(record: RunRecord) -> dict[str, Any]:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from grace.streams.protocol import Protocol
+from grace.streams.protocol import Budget, Protocol
 from grace.training.engine import Precision
 
 SCHEMA = 1  # of records and keys; raised when either changes meaning
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """How one run spends the memory of an aligned protocol; see suite.alignment."""
+
+    backbone: str
+    exemplars: int | None  # None: the method keeps none, whatever the budget
+    size: int  # the budget in bytes, by the survey's count
+    branches: int | None = None  # for how many backbones it was solved, where that depends on the images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +36,12 @@ class RunSpec:
     precision: Precision = "fp32"
     plugin: str = ""  # digest of the file that holds the method, where it is not one of ours
     smoke: bool = False  # epochs were limited: not a result
+    allocation: Allocation | None = None  # where the protocol gives every method the same memory
 
     def identity(self) -> dict[str, Any]:
         """Return the plain values that the key is a hash of."""
         plugin = {"plugin": self.plugin} if self.plugin else {}  # keys of our own methods are what they were
+        allocation = {"allocation": asdict(self.allocation)} if self.allocation else {}
         return {
             "schema": SCHEMA,
             "method": self.method,
@@ -40,6 +52,7 @@ class RunSpec:
             "precision": self.precision,
             "smoke": self.smoke,
             **plugin,
+            **allocation,
         }
 
     @cached_property
@@ -47,6 +60,24 @@ class RunSpec:
         """Hash of the identity: 16 hexadecimal digits of BLAKE2b over its canonical JSON."""
         text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @cached_property
+    def stream(self) -> Protocol:
+        """The protocol as the run meets it: with its share of an aligned memory, and no alignment."""
+        if self.allocation is None:
+            return self.protocol
+        exemplars, backbone = self.allocation.exemplars, self.allocation.backbone
+        budget = self.protocol.budget if exemplars is None else Budget(exemplars)
+        # a share that is what the protocol has anyway is no other share
+        classes = sum(self.protocol.increments)
+        if all(budget.share(n) == self.protocol.budget.share(n) for n in range(1, classes + 1)):
+            budget = self.protocol.budget
+        return replace(self.protocol, alignment="", backbone=backbone, budget=budget)
+
+    @cached_property
+    def twin(self) -> str:
+        """Key of the run without alignment that has the very same content; its own where it has no alignment."""
+        return replace(self, protocol=self.stream, allocation=None).key
 
     @property
     def label(self) -> str:

@@ -3,6 +3,7 @@
 `records/<key>.parquet` is the done mark of a run and appears whole, after its `predictions/<key>.parquet`.
 `work/<key>/` holds the checkpoints of a run that is not finished, `work/<key>.lock` says that somebody is at it,
 `failed/<key>.json` why one ended, `sweeps/` what was asked for, `damaged/` what could not be read, never deleted.
+`index/` is a copy of figures that records hold (suite/index.py) and may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from suite.errors import Exit, SuiteError
 from suite.record import Damaged, Failure, RunRecord, decode, encode, newer
 from suite.spec import SCHEMA
+from suite.writing import beside, place
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -34,7 +36,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.damaged: list[str] = []  # a line for each pair of files that was set aside
+        self.damaged: list[str] = []  # a line for each record that cannot be used
 
     @classmethod
     def open(cls, root: Path, *, write: bool = False) -> Store:
@@ -54,7 +56,7 @@ class Store:
                 for folder in FOLDERS:
                     (store.root / folder).mkdir(parents=True, exist_ok=True)
                 # a full or read-only disk should show before the first run, not after it
-                probe = store._beside(mark, json.dumps({"schema": SCHEMA}).encode())
+                probe = beside(mark, json.dumps({"schema": SCHEMA}).encode())
                 probe.unlink() if mark.exists() else probe.rename(mark)
         return store
 
@@ -66,6 +68,21 @@ class Store:
     def keys(self) -> list[str]:
         """Keys of the runs that have a record, by file name alone, sorted."""
         return self._names("records", ".parquet")
+
+    def stamps(self) -> dict[str, str]:
+        """Sizes and times of change of each run's two files, by key in order: equal as long as neither is replaced.
+
+        A run of which one file is not there has an empty stamp.
+        """
+        found = {}
+        with self._guard("read"):
+            for key in self.keys():
+                try:
+                    files = [os.stat(self._path(kind, key)) for kind in ("records", "predictions")]
+                    found[key] = "-".join(f"{file.st_size}-{file.st_mtime_ns}" for file in files)
+                except FileNotFoundError:
+                    found[key] = ""
+        return found
 
     def done(self, key: str) -> bool:
         """Tell whether a run has a whole record and the predictions that belong to it; damaged ones are set aside."""
@@ -79,9 +96,14 @@ class Store:
             raise SuiteError(f"no record of run {key} under {self.root}{damage}", Exit.NOTHING)
         return record
 
-    def records(self, where: Callable[[RunRecord], bool] | None = None) -> Iterator[RunRecord]:
-        """Yield the whole records in the order of their keys, those for which `where`, given no predictions, holds."""
-        for key in self.keys():
+    def records(
+        self, where: Callable[[RunRecord], bool] | None = None, among: Iterable[str] | None = None
+    ) -> Iterator[RunRecord]:
+        """Yield the whole records in the order of their keys, those for which `where`, given no predictions, holds.
+
+        `among` are the keys to look at, by default all.
+        """
+        for key in self.keys() if among is None else among:
             if where is not None:
                 found = self._whole(key, arrays=False)
                 if found is None or not where(found):
@@ -98,15 +120,24 @@ class Store:
         if not self.done(record.key):
             whole, predictions = encode(record)
             with self._guard(f"written (record of run {record.key})"):
-                self._place(self._path("predictions", record.key), predictions)
-                self._place(self._path("records", record.key), whole)
+                place(self._path("predictions", record.key), predictions)
+                place(self._path("records", record.key), whole)
         with self._guard("written"):
             (self.root / "failed" / f"{record.key}.json").unlink(missing_ok=True)
+
+    def adopt(self, other: Store, key: str) -> bool:
+        """Copy another store's record byte for byte, if it is whole; a whole one that is here stays. Tell whether."""
+        if self.done(key) or not other.done(key):
+            return False
+        with self._guard(f"written (record of run {key})"):
+            for kind in ("predictions", "records"):
+                place(self._path(kind, key), other._path(kind, key).read_bytes())
+        return True
 
     def fail(self, failure: Failure) -> None:
         """Keep why a run ended without a record, in place of an earlier reason."""
         with self._guard(f"written (failure of run {failure.key})"):
-            self._place(self.root / "failed" / f"{failure.key}.json", json.dumps(asdict(failure), indent=1).encode())
+            place(self.root / "failed" / f"{failure.key}.json", json.dumps(asdict(failure), indent=1).encode())
 
     def failures(self) -> dict[str, Failure]:
         """Why runs failed, by key; without those that have a record by now, and without files cut short."""
@@ -141,7 +172,7 @@ class Store:
             raise SuiteError(f'sweep name "{name}": use letters, digits and . _ + - only')
         path = self.root / "sweeps" / f"{name}.{kind}"
         with self._guard(f"written (sweep {name})"):
-            self._place(path, text.encode())
+            place(path, text.encode())
             path.with_name(f"{name}.{'json' if kind == 'toml' else 'toml'}").unlink(missing_ok=True)
         return path
 
@@ -199,27 +230,6 @@ class Store:
             names = os.listdir(self.root / folder) if (self.root / folder).is_dir() else []
         stems = (name.removesuffix(suffix) for name in names if name.endswith(suffix))
         return sorted(filter(KEY.fullmatch, stems))
-
-    def _place(self, path: Path, data: bytes) -> None:
-        """Write a file beside its place and move it there when it is whole and on the disk."""
-        os.replace(self._beside(path, data), path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-    def _beside(self, path: Path, data: bytes) -> Path:
-        temporary = path.with_name(f"{path.name}.tmp-{os.urandom(4).hex()}")
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-        return temporary
 
     def _schema(self, mark: Path) -> int:
         try:

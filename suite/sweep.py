@@ -8,10 +8,8 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
@@ -19,13 +17,14 @@ import protocols
 from grace.nets import BACKBONES
 from grace.streams.protocol import Protocol
 from grace.training.engine import Precision, Way
-from suite.configure import amend, build, plain, recipes
+from protocols.alignment import points
+from suite.alignment import Look, unseen
 from suite.declared import declared
 from suite.errors import SuiteError, unknown
 from suite.faults import first_fault
 from suite.plugin import PluginError
-from suite.plugins import digest_of, load_plugins, read_plugin
-from suite.presets import preset
+from suite.plugins import load_plugins, read_plugin
+from suite.resolver import Choice, Resolution, resolved
 from suite.seeds import Seeds
 from suite.spec import RunSpec
 
@@ -44,6 +43,7 @@ class Launch(BaseModel):
     data: str = "data"
     download: bool = True
     engine: Way = "auto"
+    track: list[Literal["tensorboard", "mlflow", "wandb"]] = []
 
 
 class Sweep(BaseModel):
@@ -63,18 +63,6 @@ class Sweep(BaseModel):
     plugins: list[str] = []  # files of the user's own methods
     plugin_texts: dict[str, str] = {}  # what they held when the sweep began, by method; goes before what they hold now
     launch: Launch = Launch()
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One method on one protocol: its resolved settings and where they come from."""
-
-    method: str
-    protocol: Protocol
-    config: dict[str, Any]
-    source: str
-    exact: bool  # whether the preset is this protocol's own
-    broken: str = ""  # why the method's plugin cannot even say what it wants: its runs will fail with it
 
 
 def sweep_of(values: Mapping[str, Any], source: str) -> Sweep:
@@ -156,6 +144,10 @@ def find_protocol(name: str) -> Protocol:
         raise SuiteError(str(error)) from None
     if protocol.backbone not in BACKBONES:
         raise unknown("backbone", protocol.backbone, BACKBONES, see="list backbones")
+    by, _, method = protocol.alignment.partition("=")
+    if by == "align":
+        with suppress(PluginError):
+            declared(method)
     smallest, size = BACKBONES[protocol.backbone].smallest, protocol.dataset.size
     if size < smallest:
         fitting = ", ".join(name for name, entry in BACKBONES.items() if entry.smallest <= size)
@@ -164,6 +156,15 @@ def find_protocol(name: str) -> Protocol:
             f"{size}; add one of these as +net=...: {fitting}"
         )
     return protocol
+
+
+def find_protocols(name: str) -> list[Protocol]:
+    """Return the protocols that a sweep means by a name: one, or with a bare `+auc` all points of the ladder."""
+    try:
+        names = points(name)
+    except ValueError as error:
+        raise SuiteError(str(error)) from None
+    return [find_protocol(each) for each in names]
 
 
 def load_protocols(files: Iterable[str | Path]) -> None:
@@ -178,12 +179,20 @@ def load_protocols(files: Iterable[str | Path]) -> None:
 
 
 def resolve(sweep: Sweep) -> list[RunSpec]:
-    """Return the runs, each once: protocol by protocol, seed by seed, so that tables fill evenly."""
+    """Return the runs that can be named beforehand, each once; protocol by protocol, so that tables fill evenly."""
     return [spec for spec, _ in chosen(sweep)]
 
 
 def chosen(sweep: Sweep) -> list[tuple[RunSpec, Choice]]:
-    """Return the runs with the choice of settings behind each; raises SuiteError for whatever does not fit."""
+    """Return these runs with the choice of settings behind each; raises SuiteError for whatever does not fit."""
+    return resolution(sweep).runs
+
+
+def resolution(sweep: Sweep, look: Look = unseen) -> Resolution:
+    """Return the runs of a sweep as far as finished ones, which `look` knows, tell what the others may hold.
+
+    Raises SuiteError for whatever does not fit.
+    """
     load_protocols(sweep.protocol_files)
     load_plugins(sweep.plugins, sweep.plugin_texts)
     methods = list(dict.fromkeys(sweep.methods))
@@ -193,45 +202,8 @@ def chosen(sweep: Sweep) -> list[tuple[RunSpec, Choice]]:
     for name in sweep.method:
         if name not in methods:
             raise SuiteError(f"method.{name} has settings, but the sweep runs {', '.join(methods)} only")
-    streams = {protocol.name: protocol for protocol in map(find_protocol, sweep.protocols)}
-    runs: dict[str, tuple[RunSpec, Choice]] = {}
-    for protocol in streams.values():
-        pairs = [_choice(sweep, name, protocol) for name in methods]
-        for order, seed, choice in product(sweep.orders, sweep.seeds, pairs):
-            spec = RunSpec(
-                method=choice.method,
-                config=choice.config,
-                protocol=protocol,
-                order_seed=order,
-                train_seed=seed,
-                precision=sweep.precision,
-                plugin=digest_of(choice.method),
-                smoke=sweep.limit_epochs is not None,
-            )
-            runs.setdefault(spec.key, (spec, choice))
-    return list(runs.values())
-
-
-def _choice(sweep: Sweep, name: str, protocol: Protocol) -> Choice:
-    """Fold defaults, preset and the user's settings; epochs follow the protocol unless the user gave them."""
-    try:
-        kind = declared(name).config
-    except PluginError as error:
-        return Choice(name, protocol, {}, "", True, str(error))
-    tuned, source, exact = preset(name, protocol)
-    own = sweep.method.get(name, {})
-    base = build(kind, tuned, f"preset of {name}")
-    config = amend(base, own, f"method.{name}")
-    timed = {}
-    for field, recipe in recipes(base).items():
-        given = own.get(field, {})
-        epochs = given.get("epochs")
-        factor = protocol.schedule if epochs is None else epochs / recipe.epochs
-        # what the user wrote stays as written; milestones not written move along with the epochs
-        timed[field] = amend(recipe.scaled(factor), given, f"method.{name}.{field}")
-        if sweep.limit_epochs is not None:
-            timed[field] = timed[field].limited(sweep.limit_epochs)
-    return Choice(name, protocol, plain(replace(config, **timed)), source, exact)
+    streams = {protocol.name: protocol for name in sweep.protocols for protocol in find_protocols(name)}
+    return resolved(sweep, methods, list(streams.values()), look)
 
 
 def _toml_value(text: str) -> Any:

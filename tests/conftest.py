@@ -1,7 +1,22 @@
-"""What every test shares: one thread per process, and small streams of real structure."""
+"""What every test shares: one thread per process, and registries that no test changes for another."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two cores, several processes
+
+
+@pytest.fixture(autouse=True)
+def registries_left_as_found() -> Iterator[None]:
+    from grace.streams.registry import DATASETS
+    from protocols.registry import REGISTERED, USUAL
+
+    before = [(table, dict(table)) for table in (DATASETS, USUAL, REGISTERED)]
+    yield
+    for table, saved in before:
+        table.clear()
+        table.update(saved)

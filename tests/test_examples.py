@@ -30,7 +30,8 @@ def test_a_method_of_ones_own_learns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_sweeps_resolve() -> None:
     found = {path.name: len(resolve(read_sweep(path))) for path in (EXAMPLES / "demo.toml", EXAMPLES / "cluster.toml")}
-    assert found == {"demo.toml": 5 * 1 * 2, "cluster.toml": 4 * 4 * 3}
+    # of the demo's aligned runs one is another run already; the others wait for the runs that they are, or follow from
+    assert found == {"demo.toml": 5 * 1 * 2 + 1 * 2, "cluster.toml": 4 * 4 * 3}
 
 
 def test_a_protocol_of_ones_own_plans_without_its_images() -> None:

@@ -45,6 +45,7 @@ class Protocol:
     backbone: str
     schedule: float = 1.0  # fraction of every recipe's epochs; small datasets are trained for less
     source: str = ""  # who uses it
+    alignment: str = ""  # equal memory for all methods: how much, see protocols.alignment; empty: the budget as it is
 
     def __post_init__(self) -> None:
         """Check that the increments fit the dataset's classes."""
@@ -71,10 +72,12 @@ class Protocol:
     def identity(self) -> dict[str, Any]:
         """Return what determines a result; the name is only a name."""
         budget = {"exemplars": self.budget.exemplars, "per": self.budget.per}
+        aligned = {"alignment": self.alignment} if self.alignment else {}  # others are what they were before there was
         return {
             "dataset": self.dataset.identity(),
             "increments": list(self.increments),
             "budget": budget,
             "backbone": self.backbone,
             "schedule": self.schedule,
+            **aligned,
         }

@@ -49,7 +49,15 @@ class Progress:
     epochs: int
     losses: dict[str, float] = field(default_factory=dict)  # mean over the epoch's images, per term
     images_per_second: float = 0.0
-    accuracy: float | None = None  # of the headline readout on all classes seen, after a task
+    trained: int = 0  # epochs of all phases and tasks so far, this one with them
+    # after a task
+    accuracy: float | None = None  # of the headline readout on all classes seen
+    old: float | None = None  # the same on the classes of the tasks before, and of this task
+    new: float | None = None
+    seen: int | None = None  # classes
+    backbones: int | None = None
+    parameters: int | None = None  # of what classifies
+    memory_bytes: int | None = None  # of everything kept: model, state and exemplars
 
 
 Observer = Callable[[Progress], bool]  # returns True to stop at this safe point
@@ -82,6 +90,7 @@ class Trainer:
         observe: Observer = lambda progress: False,
         checkpoint_seconds: float = 60.0,
         engine: Engine = PLAIN,
+        trained: int = 0,
     ) -> None:
         self.task, self.device, self.engine = task, device, engine
         self.phases: list[dict[str, Any]] = []  # what each phase was and cost, for the record
@@ -89,12 +98,18 @@ class Trainer:
         self.offered: dict[str, IncrementalNet] = {}  # nets that are scored beside the learner's, and then gone
         self._seed, self._folder, self._tasks = seed, folder, tasks
         self._observe, self._every = observe, checkpoint_seconds
+        self._trained = trained  # epochs of the tasks before
         self._writer = checkpoint.Writer()
         torch.manual_seed(self.seed("start"))
 
     def seed(self, *address: object) -> int:
         """Return the seed of one place within this task; the method's name is not part of it, so runs pair up."""
         return derive(self._seed, "task", self.task.index, *address)
+
+    @property
+    def trained(self) -> int:
+        """Epochs of the tasks before and of this one's phases so far."""
+        return self._trained + sum(int(log["epochs"]) for log in self.phases)
 
     def generator(self, purpose: str) -> torch.Generator:
         """Return a CPU generator for a method's own draws, addressed by task and purpose."""
@@ -141,6 +156,7 @@ class Trainer:
         optimiser = sgd(params, recipe, self.engine)
         first, log = self._resume(phase, optimiser)
         log["parameters"] = sum(p.numel() for p in params)
+        before = self.trained
         self.phases.append(log)
         steps = Steps(phase, optimiser, params, self.engine)
         saved_at = time.monotonic()
@@ -154,7 +170,8 @@ class Trainer:
             for term, value in losses.items():
                 log["losses"].setdefault(term, []).append(value)
             rate = phase.views * len(phase.data) / max(seconds, 1e-9)
-            stop = self._observe(Progress(self.task.index, self._tasks, phase.name, epoch, recipe.epochs, losses, rate))
+            at = (self.task.index, self._tasks, phase.name, epoch, recipe.epochs)
+            stop = self._observe(Progress(*at, losses, rate, trained=before + epoch + 1))
             if stop or epoch == recipe.epochs - 1 or time.monotonic() - saved_at >= self._every:
                 self._save(phase, optimiser, epoch, log)
                 saved_at = time.monotonic()

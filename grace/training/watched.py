@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
+from grace.training.held import referred
 from grace.training.phase import Phase, Trainable
 
 
@@ -19,7 +17,7 @@ class Watched:
 
     def __init__(self, phase: Phase, net: nn.Module, copies: bool = False) -> None:
         listed = {id(tensor) for item in [*phase.trains, *phase.adapts] for tensor in _tensors(item).values()}
-        self._modules = {"net": net, **_referred(phase.loss)}
+        self._modules = {"net": net, **referred(phase.loss)}
         self._before = {
             (owner, name): (tensor, tensor._version, tensor.data_ptr(), tensor.clone() if copies else None)
             for owner, module in self._modules.items()
@@ -41,18 +39,3 @@ def _tensors(item: Trainable) -> dict[str, Tensor]:
     if isinstance(item, nn.Module):
         return {**dict(item.named_parameters()), **dict(item.named_buffers())}
     return {"": item}
-
-
-def _referred(function: Any) -> dict[str, nn.Module]:
-    """Return the modules among a function's free variables and its bound arguments."""
-    found: dict[str, Any] = {}
-    while isinstance(function, partial):
-        found |= {str(i): value for i, value in enumerate(function.args)} | function.keywords
-        function = function.func
-    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
-    for name, cell in zip(names, getattr(function, "__closure__", None) or (), strict=False):
-        try:
-            found[name] = cell.cell_contents
-        except ValueError:  # not assigned yet
-            continue
-    return {name: value for name, value in found.items() if isinstance(value, nn.Module)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from difflib import get_close_matches
 from typing import Any
@@ -11,10 +12,13 @@ from grace.methods import METHODS
 from grace.nets import BACKBONES
 from grace.streams.protocol import Protocol
 from grace.streams.registry import DATASETS, dataset
+from suite.alignment import allocate, bare, budget, grown, reference
 from suite.configure import plain
 from suite.declared import declared
 from suite.errors import SuiteError
+from suite.plugin import PluginError
 from suite.presets import preset
+from suite.spec import Allocation
 from suite.sweep import find_protocol
 
 Facts = dict[str, Any]
@@ -93,7 +97,7 @@ def dataset_facts(name: str) -> Facts:
 def protocol_facts(protocol: Protocol, orders: list[int]) -> Facts:
     """Return a protocol's stream task by task, its memory, net and views, and whose settings methods would use."""
     spec, entry = protocol.dataset, BACKBONES[protocol.backbone]
-    presets = {name: preset(name, protocol) for name in METHODS}
+    presets = {name: preset(name, bare(protocol)) for name in METHODS}
     return {
         "kind": "protocol",
         "name": protocol.name,
@@ -112,10 +116,33 @@ def protocol_facts(protocol: Protocol, orders: list[int]) -> Facts:
         "augmentation": asdict(spec.augmentation),
         "schedule": protocol.schedule,
         "source": protocol.source,
+        "alignment": _alignment(protocol) if protocol.alignment else None,
         "tasks": _tasks(protocol),
         "orders": {str(seed): list(protocol.class_order(seed)) for seed in orders},
         "presets": {name: {"source": p.source, "exact": p.exact} for name, p in presets.items() if p.source},
     }
+
+
+def _alignment(protocol: Protocol) -> Facts:
+    """Return an aligned protocol's budget in bytes and what it buys each method; what is measured is None."""
+    waits, tasks = reference(protocol), len(protocol.increments)
+    size = None if waits else budget(protocol)
+    shares = []
+    for name in METHODS:
+        with suppress(PluginError):
+            about = declared(name)
+            backbones: Any = {"fixed": 1, "per-task": tasks}.get(about.growth)
+            found = allocate(about, protocol, size) if size is not None and backbones else None
+            shares.append(
+                {
+                    "method": name,
+                    "backbone": grown(about, protocol),
+                    "backbones": backbones,
+                    "exemplars": found.exemplars or 0 if isinstance(found, Allocation) else None,
+                    "reason": found if isinstance(found, str) else "" if found else "known after a run",
+                }
+            )
+    return {"by": protocol.alignment, "bytes": size, "measured_of": waits.name if waits else None, "shares": shares}
 
 
 def _tasks(protocol: Protocol) -> list[Facts]:

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from grace.training.engine import WAYS
 from suite.cli.settings import Settings
-from suite.cli.verbs import OneOf
-from suite.cli.wanted import alone
+from suite.cli.signals import Stop
+from suite.cli.verbs import OneOf, Several
+from suite.cli.wanted import alone, split
 from suite.cli.words import command, count, program
 from suite.errors import Exit
-from suite.launch import LaunchOptions, Outcome, launcher
-from suite.plan import Plan, Planned, plan
+from suite.launch import HERE, LaunchOptions, Outcome, launcher
+from suite.plan import Plan, Planned, longest_first, plan
 from suite.plugins import read_plugin
+from suite.resolver import Wish
+from suite.stopping import Asked
 from suite.store import Store
 from suite.sweep import Sweep, sweep_name, with_texts, write_sweep
+from suite.trackers import PACKAGES, check
+from suite.twins import copied
+
+if TYPE_CHECKING:
+    from suite.cli.following import Following
 
 F = TypeVar("F", bound=Callable[..., Any])
 DIR = click.Path(path_type=Path)
+
+
+def trackers(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> list[str] | None:
+    """Return the trackers named, `none` for an empty list, and None where nothing was said; raises SuiteError."""
+    one = OneOf("tracker", [*PACKAGES, "none"])
+    names = [one.convert(name, parameter, context) for name in split(value)]
+    return list(dict.fromkeys(name for name in names if name != "none")) if names else None
+
+
 OPTIONS = (
     click.option(
         "--address", metavar="ADDRESS", help="Ray: auto, HOST:PORT; none for no Ray (default: one of our own)."
@@ -36,6 +51,13 @@ OPTIONS = (
     ),
     click.option("--data", type=DIR, metavar="DIR", help="Data folder (default ./data)."),
     click.option("--download/--no-download", default=None, help="Whether to fetch missing data (default: yes)."),
+    click.option(
+        "--track",
+        cls=Several,
+        metavar="NAME...",
+        callback=trackers,
+        help="Tell trackers too: tensorboard, mlflow, wandb (none: no longer).",
+    ),
     click.option(
         "--engine", type=OneOf("engine", WAYS), help="How training is carried out, whatever it computes (default auto)."
     ),
@@ -59,26 +81,47 @@ def placed(sweep: Sweep, given: Mapping[str, Any]) -> Sweep:
 
 def carry_out(settings: Settings, sweep: Sweep) -> Exit:
     """Run what a sweep lacks and return the exit code; raises SuiteError before the first run for what cannot work."""
+    from suite.cli.following import Following
+
+    check(sweep.launch.track)
     seen, sweep = Store.open(settings.root), with_texts(sweep)
     found = plan(sweep, seen)
     for warning in [*seen.damaged, *found.broken]:
         settings.warn(warning)
-    launch = sweep.launch.model_dump()
+    launch = sweep.launch.model_dump(exclude={"track"})
     sources = {run.spec.key: run.choice.source for run in found.runs}
     plugins = [read_plugin(Path(file), sweep.plugin_texts) for file in sweep.plugins]
     options = LaunchOptions(
         root=settings.root, **{**launch, "data": Path(launch["data"])}, sources=sources, plugins=plugins
     )
     store = Store.open(settings.root, write=True)
-    outcome, stop = Outcome(), Stop(settings)
-    if found.left:
-        for note in found.notes:
-            settings.note(note)
-        _fetch(settings, found.left, options)
-    store.save_sweep(sweep_name(sweep), write_sweep(sweep))
-    if found.left:
-        outcome = _worked(settings, found.left, options, stop)
-    return _concluded(settings, sweep, found, outcome, stop)
+    outcome, stop, first = Outcome(), Stop(settings, Asked(settings.root, sweep_name(sweep))), found
+    said: list[str] = []
+    if not found.left:
+        store.save_sweep(sweep_name(sweep), write_sweep(sweep))
+    with Following(settings, sweep).whole() as following:
+        while todo := [run for run in found.left if run.spec.key not in outcome.failed]:
+            same = copied((run.spec for run in todo), store)
+            outcome.finished += same
+            following.see(found, same)
+            todo = [run for run in todo if run.spec.key not in same]
+            if todo:
+                for note in [*(n for n in found.notes if n not in said), *_later(found)]:
+                    settings.note(note)
+                said += found.notes
+                _fetch(settings, todo, options)
+                store.save_sweep(sweep_name(sweep), write_sweep(sweep))
+                outcome.join(_worked(following, todo, options, stop))
+            if outcome.stopped:
+                break
+            found = plan(sweep, store)  # what has finished may tell what others are to hold
+    return _concluded(settings, sweep, first, found, outcome, stop)
+
+
+def _later(found: Plan) -> list[str]:
+    """Say how many runs wait for others."""
+    waiting = Counter(wish.waits_for for wish in found.waiting)
+    return [f"{count(number, 'run')} later: what they are follows from {label}" for label, number in waiting.items()]
 
 
 def _fetch(settings: Settings, left: list[Planned], options: LaunchOptions) -> None:
@@ -93,51 +136,16 @@ def _fetch(settings: Settings, left: list[Planned], options: LaunchOptions) -> N
             fetch(spec, options.data)
 
 
-class Stop:
-    """Whether to stop. The first Ctrl-C asks for it at the next safe point, the second stops at once."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.say: Callable[[str], None] = settings.note
-        self.received: int | None = None  # the signal
-
-    def __call__(self) -> bool:
-        """Return whether a signal asked to stop."""
-        return self.received is not None
-
-    @property
-    def code(self) -> Exit:
-        """The exit code of what was stopped: Ctrl-C is the user's wish, SIGTERM that of a scheduler that may return."""
-        return Exit.INTERRUPTED if self.received in (None, signal.SIGINT) else Exit.RESUMABLE
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM while this lasts."""
-        before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
-            raise KeyboardInterrupt
-        self.received = number
-        self.say("stopping: runs save at their next safe point (Ctrl-C again: at once)")
-
-
-def _worked(settings: Settings, left: list[Planned], options: LaunchOptions, stop: Stop) -> Outcome:
+def _worked(following: Following, left: list[Planned], options: LaunchOptions, stop: Stop) -> Outcome:
     """Work on the runs with a live view of them."""
-    from suite.live import Live
-
-    specs = [run.spec for run in left]
-    with stop.listening(), Live(specs, settings.err, quiet=settings.quiet or settings.json) as view:
+    with stop.listening(), following as view:
         stop.say = view.say  # the view holds the screen
-        return launcher(options)(specs, options, view.observe, stop)
+        order = left if options.address == HERE else longest_first(left)
+        return launcher(options)([run.spec for run in order], options, following.observe, stop)
 
 
-def _concluded(settings: Settings, sweep: Sweep, found: Plan, outcome: Outcome, stop: Stop) -> Exit:
-    """Say what is there, what failed and what to type next; return the exit code."""
+def _concluded(settings: Settings, sweep: Sweep, first: Plan, found: Plan, outcome: Outcome, stop: Stop) -> Exit:
+    """Say what is there, what failed and what to type next; return the exit code. `first` was the plan before."""
     places = [] if settings.root == Settings.root else ["--root", str(settings.root)]
     smoke = [] if sweep.limit_epochs is None else ["--smoke"]
     failed = [
@@ -150,22 +158,24 @@ def _concluded(settings: Settings, sweep: Sweep, found: Plan, outcome: Outcome, 
             "traceback": str(settings.root / "failed" / f"{failure.key}.json"),
             "alone": alone(sweep, run.spec, settings),
         }
-        for run in found.left
+        for run in {run.spec.key: run for run in [*first.left, *found.left]}.values()
         if (failure := outcome.failed.get(run.spec.key))
     ]
-    done = len(found.runs) - len(found.left)
-    left = len(found.left) - len(outcome.finished) - len(failed)
+    done = len(first.runs) - len(first.left)
+    planned = {run.spec.key for run in [*first.runs, *found.runs]}
+    left = len(planned) - done - len(outcome.finished) - len(failed) + len(found.waiting)
     code = stop.code if outcome.stopped and left else Exit.FAILED if failed else Exit.DONE
     if settings.json:
         settings.emit(
             {
                 "sweep": sweep_name(sweep),
-                "total": len(found.runs),
+                "total": len(planned) + len(found.waiting),
                 "done_before": done,
                 "finished": outcome.finished,
                 "failed": failed,
                 "left": left,
                 "stopped": outcome.stopped,
+                "unmet": [{"run": wish.label, "reason": wish.reason} for wish in found.unmet],
             }
         )
         return code
@@ -177,15 +187,25 @@ def _concluded(settings: Settings, sweep: Sweep, found: Plan, outcome: Outcome, 
         )
     parts = [
         f"{count(len(outcome.finished), 'run')} finished"
-        if found.left
-        else f"nothing to do: all {len(found.runs)} runs are done",
-        f"{done} done before" if done and found.left else "",
+        if first.left
+        else f"nothing to do: all {len(first.runs)} runs are done",
+        f"{done} done before" if done and first.left else "",
         f"{len(failed)} failed" if failed else "",
         f"{left} left" if left else "",
     ]
     settings.note(", ".join(part for part in parts if part))
+    for reason, wishes in _reasons(found.unmet).items():
+        settings.note(f"not run: {wishes}: {reason}")
     if left or failed:
         settings.note(f"next: {command(program(), 'resume', sweep_name(sweep), *places)}")
     if done or outcome.finished:
         settings.note(f"{'      ' if left or failed else 'next: '}{command(program(), 'table', *smoke, *places)}")
     return code
+
+
+def _reasons(unmet: list[Wish]) -> dict[str, str]:
+    """Return the runs that cannot be, by why."""
+    found: dict[str, list[str]] = {}
+    for wish in unmet:
+        found.setdefault(wish.reason, []).append(f"{wish.method} {wish.protocol}")
+    return {reason: ", ".join(dict.fromkeys(names)) for reason, names in found.items()}

@@ -15,7 +15,7 @@ from suite.cli.wanted import same, sweep_options, wanted
 from suite.cli.words import count, duration, size, span
 from suite.plan import Plan, Planned, plan
 from suite.store import Store
-from suite.sweep import Sweep
+from suite.sweep import Sweep, find_protocols
 
 
 @click.command(cls=Verb, name="plan")
@@ -54,6 +54,8 @@ def as_json(found: Plan) -> dict[str, Any]:
         "seconds": None if found.untimed == len(found.left) else list(found.seconds),
         "untimed": found.untimed,
         "notes": found.notes,
+        "waiting": [{"run": wish.label, "reason": wish.reason, "for": wish.waits_for} for wish in found.waiting],
+        "unmet": [{"run": wish.label, "reason": wish.reason} for wish in found.unmet],
     }
 
 
@@ -64,15 +66,22 @@ def show(settings: Settings, sweep: Sweep, found: Plan) -> None:
     states = [f"{len(found.runs) - len(left)} done", f"{len(left)} to run"]
     if failed:
         states.insert(1, f"{failed} failed before")
-    kinds = _kinds(found)
-    methods, protocols = {run.spec.method for run in kinds}, {run.spec.protocol.name for run in kinds}
+    protocols = {protocol.name for name in sweep.protocols for protocol in find_protocols(name)}
+    others = len({run.spec.protocol.name for run in _kinds(found)} - protocols)
     factors = [
-        count(len(methods), "method"),
+        count(len(set(sweep.methods)), "method"),
         count(len(protocols), "protocol"),
         count(len(sweep.orders), "order"),
         count(len(sweep.seeds), "seed"),
     ]
-    out.print(Text.assemble((count(len(found.runs), "run"), "bold"), f" = {' x '.join(factors)}: {', '.join(states)}"))
+    if found.waiting:
+        states.append(f"{len(found.waiting)} to follow")
+    if found.unmet:
+        states.append(f"{len(found.unmet)} beyond their budget")
+    total = count(len(found.runs) + len(found.wishes), "run")
+    if others:
+        factors[-1] += f", and what they need on {count(others, 'other protocol')}"
+    out.print(Text.assemble((total, "bold"), f" = {' x '.join(factors)}: {', '.join(states)}"))
     out.print()
     out.print(grid(["protocol", "method", "runs", "done", "epochs", "images", "parameters"], _rows(found)))
     out.print()
@@ -92,6 +101,13 @@ def show(settings: Settings, sweep: Sweep, found: Plan) -> None:
         out.print(Text.assemble((f"{name:10}", "bold"), fact), soft_wrap=True)
     for note in found.notes:
         out.print(Text.assemble(("preset    ", "bold"), note), soft_wrap=True)
+    for what, wishes in (("later", found.waiting), ("cannot", found.unmet)):
+        told: dict[tuple[str, str, str], int] = {}
+        for wish in wishes:
+            told[wish.method, wish.protocol, wish.reason] = told.get((wish.method, wish.protocol, wish.reason), 0) + 1
+        for (method, protocol, reason), number in told.items():
+            times = f" ({count(number, 'run')})" if number > 1 else ""
+            out.print(Text.assemble((f"{what:10}", "bold"), f"{method} {protocol}{times}: {reason}"), soft_wrap=True)
     for run in left:
         if run.failed:
             out.print(Text.assemble(("failed    ", "bold red"), f"{run.spec.label}: {run.failed}"), soft_wrap=True)
@@ -99,13 +115,17 @@ def show(settings: Settings, sweep: Sweep, found: Plan) -> None:
 
 def _kinds(found: Plan) -> list[Planned]:
     """Return one run of each method on each protocol."""
-    return list({(run.spec.protocol.name, run.spec.method): run for run in found.runs}.values())
+    return list({_kind(run): run for run in reversed(found.runs)}.values())[::-1]
+
+
+def _kind(run: Planned) -> tuple[str, str]:
+    return run.spec.protocol.name, run.spec.method
 
 
 def _rows(found: Plan) -> list[dict[str, Any]]:
     rows = []
     for kind in _kinds(found):
-        same = [run for run in found.runs if run.choice is kind.choice]
+        same = [run for run in found.runs if _kind(run) == _kind(kind)]
         cost = kind.cost
         rows.append(
             {

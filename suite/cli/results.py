@@ -11,7 +11,8 @@ from suite.cli.settings import Settings
 from suite.cli.verbs import Several, Verb
 from suite.cli.words import count, duration
 from suite.errors import Exit, SuiteError
-from suite.results import parse_where, result_rows
+from suite.index import indexed_rows
+from suite.results import parse_where
 from suite.store import Store
 from suite.sweep import load_protocols
 
@@ -56,18 +57,28 @@ def found(settings: Settings, where: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return the rows of the runs that pass the filter; raises SuiteError when there are none."""
     passes = parse_where(where)
     store = Store.open(settings.root)
-    rows = [row for row in result_rows(store.records(passes.admits if where else None)) if passes(row)]
+
+    def told(number: int) -> None:
+        settings.note(f"working out {count(number, 'row')} from predictions; {settings.root}/index keeps them")
+
+    rows = [row for row in indexed_rows(store, told) if passes(row)]
     for damage in store.damaged:
         settings.warn(damage)
     if not rows:
-        held = count(len(store.keys()), "finished run")
-        what = (
-            f"none of {held} under {settings.root} has {' '.join(where)}"
-            if where
-            else f"no finished run under {settings.root}"
-        )
-        raise SuiteError(what, Exit.NOTHING)
+        raise SuiteError(_nothing(store, where), Exit.NOTHING)
     return sorted(rows, key=lambda row: (row["protocol"], row["method"], row["order_seed"], row["train_seed"]))
+
+
+def _nothing(store: Store, where: tuple[str, ...]) -> str:
+    """Return why there is no row."""
+    failures = sorted(store.failures().values(), key=lambda failure: failure.time)
+    failed = (
+        f": {count(len(failures), 'run')} failed, last {failures[-1].label}: {failures[-1].reason}" if failures else ""
+    )
+    if where:
+        held = len(store.keys())
+        return f"none of {count(held, 'finished run')} under {store.root} has {' '.join(where)}{'' if held else failed}"
+    return f"no finished run under {store.root}{failed}"
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from suite.account import MIB
 from suite.cli.facts import Facts, facts_of
 from suite.cli.listing import grid, shown
 from suite.cli.numbers import numbers, numbers_of
@@ -92,13 +93,18 @@ def protocol(facts: Facts) -> Iterable[RenderableType]:
             "stream": facts["stream"],
             "dataset": f"{of['name']}: {of['classes']} classes, {side}x{side}x{of['channels']}{images(of)}",
             "backbone": f"{net['name']}: {net['parameters']:,} parameters, {net['width']} features",
-            "memory": f"{count(memory['exemplars'], 'exemplar')} {each}{room}",
+            "memory": _memory(facts) or f"{count(memory['exemplars'], 'exemplar')} {each}{room}",
             "views": views(facts["augmentation"]),
             "schedule": "" if facts["schedule"] == 1 else f"{facts['schedule']:g} of every recipe's epochs",
             "source": facts["source"],
         }
         | {f"{name} preset": found["source"] for name, found in facts["presets"].items()}
     )
+    if facts["alignment"] and facts["alignment"]["bytes"] is not None:
+        yield ""
+        yield grid(
+            ["method", "backbone", "backbones", "exemplars", ""], [_share(s) for s in facts["alignment"]["shares"]]
+        )
     for seed, order in facts["orders"].items():
         yield ""
         rows, start = [], 0
@@ -106,11 +112,31 @@ def protocol(facts: Facts) -> Iterable[RenderableType]:
             labels = order[start : task["seen"]]
             rows.append({**task, "per class": task["exemplars_per_class"], "labels": " ".join(map(str, labels))})
             start = task["seen"]
-        table = grid(["task", "classes", "seen", "per class", "labels"], rows)
-        table.columns[3].header = "exemplars/class"
-        table.columns[4].header = f"original labels, order {seed}"
-        table.columns[4].overflow = "fold"
+        fields = ["task", "classes", "seen", *([] if facts["alignment"] else ["per class"]), "labels"]
+        table = grid(fields, rows)
+        if not facts["alignment"]:
+            table.columns[3].header = "exemplars/class"
+        table.columns[-1].header = f"original labels, order {seed}"
+        table.columns[-1].overflow = "fold"
         yield table
+
+
+def _memory(facts: Facts) -> str:
+    """Say how much memory every method gets on an aligned protocol; nothing on others."""
+    found = facts["alignment"]
+    if not found:
+        return ""
+    size = (
+        f"what a run of {found['measured_of']} holds" if found["bytes"] is None else f"{found['bytes'] / MIB:.2f} MiB"
+    )
+    return f"{size} for every method: 4 bytes a backbone parameter, and the exemplars' pixels (survey)"
+
+
+def _share(found: Facts) -> Facts:
+    """Return a method's share as a line of the grid."""
+    backbones = "as the images decide" if found["backbones"] is None else str(found["backbones"])
+    exemplars = "" if found["exemplars"] is None else f"{found['exemplars']:,}"
+    return {**found, "backbones": backbones, "exemplars": exemplars, "": found["reason"]}
 
 
 def dataset(facts: Facts) -> Iterable[RenderableType]:

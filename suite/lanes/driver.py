@@ -143,7 +143,7 @@ def drive(job: Job, count: int, folder: Path, observe: Observe, should_stop: Cal
         alive = any(thread.is_alive() for thread in threads)  # asked first: then no event is missed
         state: State = ray.get(queue.look.remote())
         for event in state.events:
-            broken = event.fields if event.kind == "lane" else broken
+            broken = event.fields if "reason" in event.fields and event.kind == "lane" else broken
             observe(event)
         if not state.left or not alive or (asked and not state.held):
             break

@@ -11,7 +11,7 @@ import ray
 from ray.train import UserCallback
 
 from suite.errors import Exit
-from suite.events import Event
+from suite.events import Event, ready
 from suite.launch import LaunchOptions, Observe
 from suite.provenance import now
 from suite.queue import Claim, Line, serve
@@ -48,6 +48,7 @@ def lane(config: dict[str, Any]) -> None:
     with Line(name, lambda method, *arguments: ray.get(getattr(queue, method).remote(*arguments))) as line:
         try:
             store = Store.open(job.options.root, write=True)
+            line.tell(ready(name, bool(job.options.gpus_per_run)))
 
             def work(claim: Claim) -> Event:
                 spec = job.specs[str(claim.key)]

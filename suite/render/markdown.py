@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from suite.render import DAGGER, DASH, PLUS_MINUS, RANKED, SHORT
+from suite.render import DAGGER, figure, legend
 from suite.table import Cell, Entry, Line, Table
 
 MARKS = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}
-ESCAPED = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>|#"})
+ESCAPED = str.maketrans({**{c: f"\\{c}" for c in "\\`*_{}[]<>|#&"}, "\n": " ", "\r": " "})
 
 
 def render(table: Table) -> str:
     """Return the table, its notes and its warnings as Markdown (GitHub's tables)."""
-    titles = ["n", *(column.title for column in table.columns)]
-    rows = [
-        [
-            "Method",
-            "Reference",
-            *(text for h in table.headings for text in (escape(h.protocol), *[""] * (len(titles) - 1))),
-        ],
-        ["", "", *(f"*{escape(title)}*" for _ in table.headings for title in titles)],
-    ]
+    tops, titles = ["Method", "Reference"], ["", ""]
+    for heading in table.headings:
+        own = ["n", *(column.title for column in table.under(heading))]
+        tops += [escape(heading.protocol), *[""] * (len(own) - 1)]
+        titles += [f"*{escape(title)}*" for title in own]
+    rows = [tops, titles]
     for block in table.blocks:
-        rows.append([f"*{escape(block.title)}*", *[""] * (len(rows[0]) - 1)])
+        rows.append([f"*{escape(block.title)}*", *[""] * (len(tops) - 1)])
         rows += [_line(line) for line in block.lines]
-    widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(rows[0]))]
+    widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(tops))]
     rule = [":" + "-" * (w - 1) if i < 2 else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
     texts = [_joined(rows[0], widths), _joined(rule, widths), *(_joined(row, widths) for row in rows[1:])]
     return "\n".join([*texts, "", *_below(table), ""])
@@ -37,20 +34,15 @@ def escape(text: str) -> str:
 
 
 def _line(line: Line) -> list[str]:
-    return [
-        line.name.translate(ESCAPED),
-        line.reference.translate(ESCAPED),
-        *(t for e in line.entries for t in _entry(e)),
-    ]
+    return [escape(line.name), escape(line.reference), *(text for entry in line.entries for text in _entry(entry))]
 
 
 def _entry(entry: Entry) -> list[str]:
-    return [entry.count + (DAGGER if entry.short else ""), *map(_figure, entry.cells)]
+    return [entry.count + (DAGGER if entry.short else ""), *(_figure(cell, entry) for cell in entry.cells)]
 
 
-def _figure(cell: Cell) -> str:
-    deviation = f" {PLUS_MINUS} {cell.deviation}" if cell.deviation else ""
-    return MARKS[cell.mark].format(cell.mean + deviation) if cell.mean else DASH
+def _figure(cell: Cell, entry: Entry) -> str:
+    return MARKS[cell.mark].format(figure(cell)) if cell.mean else entry.empty
 
 
 def _joined(texts: Sequence[str], widths: Sequence[int]) -> str:
@@ -59,9 +51,9 @@ def _joined(texts: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _below(table: Table) -> Iterator[str]:
-    yield from (f"- {escape(f'{heading.protocol}: {heading.about}')}." for heading in table.headings)
+    if table.title:
+        yield f"{escape(table.title)}.\n"
+    yield from (f"- {escape(f'{heading.protocol}: {heading.about}')}." for heading in table.headings if heading.about)
     yield from (f"- {escape(note)}" for note in table.notes)
-    yield f"- **Bold**: best, <u>underlined</u>: second best; {RANKED}."
-    if table.short:
-        yield f"- {DAGGER}: {SHORT}."
+    yield from (f"- {text}" for text in legend(table, "**Bold**: best, <u>underlined</u>: second best"))
     yield from (f"- **Warning**: {escape(warning)}." for warning in table.warnings)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 
 from rich.console import Console
 from rich.text import Text
 
-from suite.render import DAGGER, DASH, PLUS_MINUS, RANKED, SHORT
-from suite.table import Cell, Table
+from suite.render import DAGGER, DASH, PLUS_MINUS, evened, legend, packed
+from suite.table import Cell, Entry, Table
 
 RULE = "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
 ASCII = str.maketrans({DASH: "-", DAGGER: "!", RULE: "-"})
@@ -21,14 +21,15 @@ GAP, WIDE = "  ", "    "  # between columns, between protocols
 
 @dataclass(frozen=True)
 class _Stripe:
-    """The part of every line that belongs to one protocol, or to the names: titles above, a text per method."""
+    """Columns that stay together: of one protocol, or the names. What stands above, titles, a text per method."""
 
+    above: list[Text]
     titles: list[Text]
     texts: list[Text]
 
     @property
     def width(self) -> int:
-        return max(text.cell_len for text in (*self.titles, *self.texts))
+        return max(text.cell_len for text in (*self.above, *self.titles, *self.texts))
 
 
 def show(table: Table, console: Console) -> None:
@@ -44,78 +45,93 @@ def show(table: Table, console: Console) -> None:
 def lines(table: Table, width: int, *, signs: bool = False) -> Iterator[Text]:
     """Yield the table line by line; with `signs`, best and second are marked by characters instead of styles."""
     rows = [line for block in table.blocks for line in block.lines]
-    names = _Stripe([Text("Method", style="bold")], [Text(f"  {line.name}") for line in rows])
-    stripes = [_protocol(table, i, signs) for i in range(len(table.headings))]
-    for part in _fitting(stripes, width - names.width - len(GAP)):
-        yield from _part(table, [names, *part])
+    names = _Stripe([], [Text("Method", style="bold")], [Text(f"  {_clean(line.name)}") for line in rows])
+    room = width - names.width - len(GAP)
+    stripes = [stripe for i in range(len(table.headings)) for stripe in _protocol(table, i, signs, room)]
+    for places in packed([stripe.width for stripe in stripes], room, len(WIDE)):
+        yield from _part(table, [names, *(stripes[i] for i in places)])
         yield Text()
     marks = "*: best, ': second best" if signs else "Bold: best, underlined: second best"
-    legend = [f"{marks}; {RANKED}."]
-    if table.short:
-        legend.append(f"{DAGGER}: {SHORT}.")
-    for note in (*table.notes, *legend):
-        yield from (Text(piece, style="dim") for piece in wrap(note, width, subsequent_indent="  "))
+    for note in (*table.notes, *legend(table, marks)):
+        yield from (Text(piece, style="dim") for piece in wrap(_clean(note), width, subsequent_indent="  "))
     for warning in table.warnings:
-        yield from (Text(piece, style="yellow") for piece in wrap(f"warning: {warning}", width, subsequent_indent="  "))
+        text = _clean(f"warning: {warning}")
+        yield from (Text(piece, style="yellow") for piece in wrap(text, width, subsequent_indent="  "))
 
 
-def _protocol(table: Table, index: int, signs: bool) -> _Stripe:
-    """Return the columns of one protocol, under its name and what it is."""
+def _clean(text: str) -> str:
+    """Return text without what would move a terminal's cursor or change its colours."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _protocol(table: Table, index: int, signs: bool, room: int) -> Iterator[_Stripe]:
+    """Yield the columns of one protocol, under its name and what it is; in pieces where they do not fit `room`."""
     heading = table.headings[index]
     entries = [line.entries[index] for block in table.blocks for line in block.lines]
-    room = " " if any(entry.short for entry in entries) else ""
-    columns = [_right("n" + room, [Text(entry.count + (DAGGER if entry.short else room)) for entry in entries])]
-    for i, column in enumerate(table.columns):
-        columns.append(_right(column.title, _figures([entry.cells[i] for entry in entries], signs)))
-    titles, *texts = (Text(GAP).join(cells) for cells in zip(*columns, strict=True))
-    name = Text(heading.protocol, style="bold")
-    about = [Text(piece, style="dim") for piece in wrap(heading.about, max(titles.cell_len, name.cell_len))]
-    return _Stripe([name, *about, titles], texts)
+    flag = " " if any(entry.short for entry in entries) else ""
+    titles = [f"n{flag}", *(_clean(column.title) for column in table.under(heading))]
+    texts = [[Text(entry.count + (DAGGER if entry.short else flag)) for entry in entries]]
+    texts += [_figures([(entry.cells[i], entry) for entry in entries], signs) for i in range(len(titles) - 1)]
+    columns = [_right([title], own) for title, own in zip(titles, texts, strict=True)]
+    if sum(column[0].cell_len + len(GAP) for column in columns) - len(GAP) > room:
+        # titles of two words take two lines where that saves the space
+        columns = [_right(_two(title), own) for title, own in zip(titles, texts, strict=True)]
+    widths, depth = [column[0].cell_len for column in columns], len(columns[0]) - len(entries)
+    for piece, places in enumerate(evened(widths, room, len(GAP))):
+        head, *rest = (Text(GAP).join(cells) for cells in zip(*(columns[i] for i in places), strict=True))
+        called = _clean(heading.protocol) + (" (continued)" if piece else "")
+        wide = max(head.cell_len, min(len(called), room), 8)
+        above = [Text(part, style="bold") for part in wrap(called, wide)]
+        above += [Text(part, style="dim") for part in ([] if piece else wrap(_clean(heading.about), wide))]
+        heads = [text for text in (head, *rest[: depth - 1]) if text.plain.strip()]
+        yield _Stripe(above, heads, rest[depth - 1 :])
 
 
-def _right(title: str, texts: Sequence[Text]) -> list[Text]:
+def _two(title: str) -> list[str]:
+    """Return a title in two lines, the first one empty if it is one word."""
+    first, _, rest = title.strip().partition(" ")
+    return [first, rest] if rest else ["", title]
+
+
+def _right(titles: Sequence[str], texts: Sequence[Text]) -> list[Text]:
     """Return a column, its title first, aligned to the right."""
-    column = [Text(title, style="bold"), *texts]
+    column = [*(Text(title, style="bold") for title in titles), *texts]
     width = max(text.cell_len for text in column)
     return [Text(" " * (width - text.cell_len)) + text for text in column]
 
 
-def _figures(cells: Sequence[Cell], signs: bool) -> list[Text]:
-    """Return one column of figures: means below means, deviations below deviations."""
-    wide, narrow = (
-        max(len(text) for text in texts) for texts in zip(*((c.mean, c.deviation) for c in cells), strict=True)
+def _figures(cells: Sequence[tuple[Cell, Entry]], signs: bool) -> list[Text]:
+    """Return one column of figures: means below means, deviations below deviations, differences below differences."""
+    means, deviations, deltas = (
+        [cell.mean or entry.empty for cell, entry in cells],
+        [f" {PLUS_MINUS} {cell.deviation}" if cell.deviation else "" for cell, _ in cells],
+        [f" ({cell.delta})" if cell.delta else "" for cell, _ in cells],
     )
+    wide, between, end = (max(map(len, texts)) for texts in (means, deviations, deltas))
     texts = []
-    for cell in cells:
-        deviation = f" {PLUS_MINUS} {cell.deviation:>{narrow}}" if cell.deviation else ""
-        text = Text(" " * (wide - len(cell.mean or DASH)))
-        text.append((cell.mean or DASH) + deviation, style="" if signs else STYLES[cell.mark])
-        texts.append(text.append(SIGNS[cell.mark] if signs else ""))
+    for (cell, _), mean, deviation, delta in zip(cells, means, deviations, deltas, strict=True):
+        spread = f" {PLUS_MINUS} {cell.deviation:>{between - 3}}" if deviation else ""
+        text = Text(" " * (wide - len(mean)))
+        text.append(mean + spread, style="" if signs else STYLES[cell.mark])
+        text.append(SIGNS[cell.mark] if signs else "")
+        if end:
+            text.append(" " * (wide + between + signs - text.cell_len) + delta.rjust(end))
+        texts.append(text)
     width = max(text.cell_len for text in texts)
     return [text.append(" " * (width - text.cell_len)) for text in texts]
 
 
-def _fitting(stripes: Iterable[_Stripe], width: int) -> list[list[_Stripe]]:
-    """Return the protocols in groups that fit side by side, at least one in each."""
-    parts: list[list[_Stripe]] = []
-    for stripe in stripes:
-        if not parts or sum(s.width + len(WIDE) for s in parts[-1]) + stripe.width > width:
-            parts.append([])
-        parts[-1].append(stripe)
-    return parts
-
-
 def _part(table: Table, stripes: Sequence[_Stripe]) -> Iterator[Text]:
     """Yield the lines of some protocols side by side, after the names."""
+    for i in range(max(len(stripe.above) for stripe in stripes)):
+        yield _joined([s.above[i] if i < len(s.above) else Text() for s in stripes], stripes)
     depth = max(len(stripe.titles) for stripe in stripes)
-    for i in range(depth):
-        # every protocol's name stands in the first line, every column's title in the last
-        level = [s.titles[i] if i < len(s.titles) - 1 else s.titles[-1] if i == depth - 1 else Text() for s in stripes]
-        yield _joined(level, stripes)
+    for i in range(-depth, 0):  # the last lines of all titles stand in one line
+        yield _joined([s.titles[i] if -i <= len(s.titles) else Text() for s in stripes], stripes)
     yield _joined([Text(RULE * stripe.width, style="dim") for stripe in stripes], stripes)
     row = 0
     for block in table.blocks:
-        yield Text(block.title, style="italic dim")
+        yield Text(_clean(block.title), style="italic dim")
         for _ in block.lines:
             yield _joined([stripe.texts[row] for stripe in stripes], stripes)
             row += 1

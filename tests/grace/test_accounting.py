@@ -1,21 +1,25 @@
-"""Memory accounting: declared sizes reproduce the survey's tables exactly (Zhou et al., memory-aligned comparison)."""
+"""Memory accounting: what is kept after a task, what is held while training, and what classifying an image takes."""
 
 from __future__ import annotations
 
 import copy
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from grace.methods.der import DER, Config
 from grace.nets import BACKBONES
+from grace.nets.arithmetic import flops
+from grace.run import TaskRecord
 from grace.streams.registry import DATASETS
 from grace.streams.samples import Task
+from grace.training.held import referred
 from grace.training.trainer import Trainer
-from tests.grace.streams_for_tests import PROTOCOL, run, short, tiny
+from tests.grace.streams_for_tests import PROTOCOL, SPEC, TINY_PARAMETERS, WIDTH, build, lasting, run, short, tiny
 
-MIB = 2**20
 RESNET32, RESNET18 = BACKBONES["resnet32"].parameters, BACKBONES["resnet18"].parameters
 CIFAR, IMAGENET = DATASETS["cifar100"].bytes_per_image, DATASETS["imagenet100-ucir"].bytes_per_image
 
@@ -24,84 +28,6 @@ def test_the_units_of_account() -> None:
     assert (RESNET32, RESNET18, CIFAR, IMAGENET) == (463_504, 11_176_512, 3_072, 150_528)
     assert RESNET32 * 4 // CIFAR == 603
     assert RESNET18 * 4 // IMAGENET == 296
-
-
-def aligned(of_all: int, kept: int, image: int, base: int = 2000) -> int:
-    """Exemplars that use up what `kept` parameters leave of `of_all` parameters and `base` exemplars."""
-    return base + 4 * (of_all - kept) // image
-
-
-@pytest.mark.parametrize(
-    ("backbone", "image", "count", "mib", "single", "memo", "split"),
-    [
-        (RESNET32, CIFAR, 20, 41.22, 13_466, 4_771, (112_016, 351_488)),
-        (RESNET32, CIFAR, 10, 23.54, 7_431, 3_312, (112_016, 351_488)),
-        (RESNET32, CIFAR, 5, 14.70, 4_414, 2_583, (112_016, 351_488)),
-        (RESNET32, CIFAR, 6, 16.47, 5_017, 2_729, (112_016, 351_488)),
-        (RESNET32, CIFAR, 11, 25.31, 8_035, 3_458, (112_016, 351_488)),
-        (RESNET32, CIFAR, 26, 51.83, 17_088, 5_646, (112_016, 351_488)),
-        (RESNET32, CIFAR, 3, 11.16, 3_207, 2_291, (112_016, 351_488)),
-        (RESNET18, IMAGENET, 20, 1139.8, 7_642, 3_404, (2_782_784, 8_393_728)),
-        (RESNET18, IMAGENET, 10, 713.5, 4_672, 2_665, (2_782_784, 8_393_728)),
-        (RESNET18, IMAGENET, 5, 500.3, 3_187, 2_295, (2_782_784, 8_393_728)),
-        (RESNET18, IMAGENET, 6, 542.9, 3_484, 2_369, (2_782_784, 8_393_728)),
-        (RESNET18, IMAGENET, 11, 756.1, 4_969, 2_739, (2_782_784, 8_393_728)),
-    ],
-)
-def test_alignment_with_one_branch_per_task(
-    backbone: int, image: int, count: int, mib: float, single: int, memo: int, split: tuple[int, int]
-) -> None:
-    shared, own = split
-    assert shared + own == backbone
-    budget = (4 * count * backbone + 2000 * image) / MIB
-    assert round(budget, 2 if mib < 100 else 1) == mib
-    assert aligned(count * backbone, backbone, image) == single
-    assert aligned(count * backbone, shared + count * own, image) == memo
-
-
-def test_alignment_of_a_data_dependent_number_of_branches() -> None:
-    counts = (1, 2, 3, 4, 5, 7)
-    found = [aligned(10 * RESNET32, n * RESNET32, CIFAR) for n in counts]
-    assert found == [7431, 6828, 6224, 5621, 5017, 3810]
-
-
-@pytest.mark.parametrize(
-    ("name", "exemplars", "mib", "single"),
-    [
-        ("convnet2", 2_096, 7.6, 2_000),
-        ("resnet14", 2_000, 12.4, 3_634),
-        ("resnet20", 2_000, 16.1, 4_900),
-        ("resnet26", 2_000, 19.8, 6_165),
-        ("resnet32", 2_000, 23.5, 7_431),
-    ],
-)
-def test_the_cifar_ladder(name: str, exemplars: int, mib: float, single: int) -> None:
-    held = 4 * 10 * BACKBONES[name].parameters + exemplars * CIFAR
-    assert round(held / MIB, 1) == mib
-    if name == "convnet2":  # the first point is one ResNet-32 with 2000 exemplars, which ConvNet-2 is filled up to
-        assert (4 * RESNET32 + 2000 * CIFAR - 4 * 10 * BACKBONES[name].parameters) // CIFAR == exemplars
-    else:
-        assert (held - 4 * RESNET32) // CIFAR == single
-
-
-@pytest.mark.parametrize(
-    ("name", "exemplars", "mib", "single"),
-    [
-        ("convnet4", 2_032, 329, 2_000),
-        ("resnet10", 2_000, 493, 3_136),
-        ("resnet18", 2_000, 756, 4_969),
-        ("resnet26-bottleneck", 2_000, 872, 5_779),
-        ("resnet34", 2_000, 1180, 7_924),
-        ("resnet50", 2_000, 1273, 8_574),
-    ],
-)
-def test_the_imagenet_ladder(name: str, exemplars: int, mib: float, single: int) -> None:
-    held = 4 * 11 * BACKBONES[name].parameters + exemplars * IMAGENET
-    assert abs(held / MIB - mib) < 1
-    if name == "convnet4":
-        assert (4 * RESNET18 + 2000 * IMAGENET - 4 * 11 * BACKBONES[name].parameters) // IMAGENET == exemplars
-    else:
-        assert (held - 4 * RESNET18) // IMAGENET == single
 
 
 class Apart(DER):
@@ -142,3 +68,78 @@ def test_what_is_kept_aside_is_in_the_checkpoint_and_rests() -> None:
     for module in (learner.net.aside, again.net.aside):
         assert not any(p.requires_grad for p in module.parameters())
         assert not any(m.training for m in module.modules())
+
+
+def peaks(name: str, **fields: Any) -> dict[str, dict[str, int]]:
+    """What the phases of the last task held."""
+    return {phase["name"]: phase["held"] for phase in run(build(name, epochs=1, **fields))[-1].phases}
+
+
+def heads(*sizes: tuple[int, int]) -> int:
+    return sum((features + 1) * classes for features, classes in sizes)
+
+
+BACKBONE = TINY_PARAMETERS
+
+
+def test_nothing_but_the_net_is_held_where_there_is_no_teacher() -> None:
+    assert peaks("replay")["learn"]["parameters"] == BACKBONE + heads((WIDTH, 6))
+    grown = peaks("der")["expand"]
+    assert grown["backbone_parameters"] == 3 * BACKBONE
+    assert grown["parameters"] == 3 * BACKBONE + heads((3 * WIDTH, 6), (WIDTH, 3))  # the auxiliary head learns, too
+
+
+def test_teachers_and_students_count_while_they_are_there() -> None:
+    assert peaks("lwf")["learn"]["parameters"] == 2 * BACKBONE + heads((WIDTH, 6), (WIDTH, 4))
+    assert peaks("wa")["learn"]["backbone_parameters"] == 2 * BACKBONE
+    compressing = peaks("grace", threshold=1.1, decay=1.0)
+    assert compressing["expand"]["backbone_parameters"] == 2 * BACKBONE
+    assert compressing["compress"]["backbone_parameters"] == 3 * BACKBONE  # n + 1 of the teacher, n of the student
+    assert peaks("foster")["compress"]["backbone_parameters"] == 3 * BACKBONE
+
+
+def test_bytes_held_are_those_of_weights_statistics_state_and_exemplars() -> None:
+    (held,) = peaks("ewc").values()
+    numbers = BACKBONE + heads((WIDTH, 6))
+    earlier = BACKBONE + heads((WIDTH, 4))  # whose values and Fisher information it keeps
+    buffers = sum(b.numel() * b.element_size() for b in tiny().buffers())
+    assert held["model_bytes"] == 4 * (numbers + 2 * earlier) + buffers
+    learned = peaks("replay")["learn"]
+    assert learned["exemplar_bytes"] == 16 * SPEC.bytes_per_image  # 18 // 4 of each class before the last task
+
+
+def test_a_loss_is_searched_for_nets_as_deep_as_they_are_hidden() -> None:
+    first, second, third, fourth = (nn.Linear(1, 1) for _ in range(4))
+
+    class Keeper:
+        def __init__(self) -> None:
+            self.net = third
+
+    keeper = Keeper()
+
+    def inner(x: Tensor, extra: nn.Module = fourth) -> Tensor:
+        return second(x) + keeper.net(x) + extra(x)
+
+    def loss(x: Tensor) -> Tensor:
+        return partial(inner)(x) + {"a": [first]}["a"][0](x) + sum(net(x) for net in nets["b"])
+
+    nets = {"b": [first]}
+    assert {id(module) for module in referred(loss).values()} == {id(m) for m in (first, second, third, fourth)}
+    assert list(referred(partial(first.forward)).values()) == [first]
+
+
+def test_operations_of_an_evaluation() -> None:
+    records = run(build("replay", epochs=1))
+    backbone = flops(tiny(), (3, 8, 8))
+    assert [r.footprint.evaluation_flops for r in records] == [backbone + 2 * WIDTH * r.seen for r in records]
+    grown = run(build("der", epochs=1))[-1].footprint.evaluation_flops
+    assert grown == 3 * backbone + 2 * 3 * WIDTH * 6
+    assert evaluated_as_ever(records)
+
+
+def evaluated_as_ever(records: list[TaskRecord]) -> bool:
+    """Whether counting has changed nothing: the same run without it predicts the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("grace.run.evaluation_flops", lambda *_: 0)
+        others = run(build("replay", epochs=1))
+    return [lasting(r)["predictions"] for r in records] == [lasting(r)["predictions"] for r in others]

@@ -78,8 +78,12 @@ def record(
         predictions = {name: second for name in readouts[1:]}
         predictions = {readouts[0]: np.where(mask[:, None], top, wrong), **predictions}
         own = (branches - 1) * t // max(len(seen) - 1, 1) + 1
-        counts = [own * 1_000_000 + 10 * total, own * 1_000_000, 10 * total, 0, 4, 0, own * 4_000_000, 12, 12 * 2**17]
+        counts = [own * 1_000_000 + 10 * total, own * 1_000_000, 10 * total, 0, 4, 0, own * 4_000_000, 12, 12 * 2**17,
+                  own * 5_000]  # fmt: skip
         phase = {"name": "learn", "epochs": 2, "images": 40, "seconds": 0.5, "parameters": 10, "peak_bytes": 0}
+        # a teacher beside what is kept: one branch and its head more
+        held = {"parameters": (own + 1) * 1_000_000 + 20 * total, "backbone_parameters": (own + 1) * 1_000_000,
+                "model_bytes": (own + 1) * 4_000_000, "exemplar_bytes": 12 * 2**17}  # fmt: skip
         tasks.append(
             TaskRow(
                 t,
@@ -87,7 +91,7 @@ def record(
                 total,
                 dict(zip(FOOTPRINT, counts, strict=True)),
                 {"streak": t},
-                [{**phase, "losses": {"ce": [1.5, 0.25]}}],
+                [{**phase, "losses": {"ce": [1.5, 0.25]}, "held": held}],
                 {"learn": 1.0, "remember": 0.25, "evaluate": 0.5},
                 labels,
                 predictions,

@@ -9,9 +9,9 @@ import pytest
 
 import protocols
 import suite.comparison
-from suite.comparison import Compared, compared
+from suite.comparison import Compared, compared, spent
 from suite.grouping import groups, streams
-from suite.published import Published, on
+from suite.published import Published, identity_of, on, settings_of
 from suite.results import result_row
 from tests.suite.published_for_tests import finished
 
@@ -118,3 +118,50 @@ def test_a_protocol_with_a_shorter_schedule_has_other_epochs(monkeypatch: pytest
     entry = replace(ENTRY, protocol=replace(protocols.get(NAME), schedule=0.5))
     (line,) = verdicts(monkeypatch, entry)
     assert (line.setting, line.why) == ("epochs", "1 of the usual, published 0.5")
+
+
+def aligned(method: str, exemplars: int, backbone: str, parameters: int, size: int) -> dict[str, Any]:
+    """What a row says of a run at equal memory on CIFAR-100 B0I10; so many exemplars fill its classes evenly."""
+    held = exemplars // 100 * 100
+    return {"method": method, "exemplars": held, "exemplar_mb": held * 3072 / 2**20, "budget_mb": size / 2**20,
+            "backbone": backbone, "backbone_params_final": parameters}  # fmt: skip
+
+
+DER = 10 * 463_504 * 4 + 2_000 * 3_072  # bytes: ten ResNet-32 and 2,000 images, 23.54 MiB
+ALIGNED = {**identity_of(protocols.get("cifar100-b0i10")), "alignment": "align=der"}
+
+
+@pytest.mark.parametrize(
+    ("exemplars", "backbone", "parameters", "size"),
+    [
+        (7_431, "resnet32", 463_504, DER),
+        (3_312, "resnet32", 112_016 + 10 * 351_488, DER),
+        (2_000, "resnet32", 10 * 463_504, DER),
+        (2_096, "convnet2", 10 * 38_976, 463_504 * 4 + 2_000 * 3_072),
+    ],
+)
+def test_an_aligned_run_is_one_with_the_exemplars_it_got(
+    exemplars: int, backbone: str, parameters: int, size: int
+) -> None:
+    """The survey's numbers at equal memory stand under their numbers of exemplars."""
+    found = spent(ALIGNED, aligned("wa", exemplars, backbone, parameters, size))
+    assert found == identity_of(protocols.get(f"cifar100-b0i10+m={exemplars}+net={backbone}"))
+
+
+def test_an_aligned_run_without_exemplars_has_the_budget_of_the_protocol() -> None:
+    run = {**aligned("lwf", 0, "resnet32", 463_504, DER), "exemplars": 0}
+    assert spent(ALIGNED, run) == identity_of(protocols.get("cifar100-b0i10"))
+
+
+def test_a_protocol_is_no_other_for_what_its_runs_hold() -> None:
+    plain = identity_of(protocols.get("cifar100-b0i10"))
+    assert spent(plain, aligned("wa", 7_431, "resnet32", 463_504, DER)) == plain
+
+
+def test_the_benchmark_is_not_what_an_aligned_protocol_is() -> None:
+    """Where a run does not say what it got, the budget alone must not pass for the protocol's own."""
+    run = {**aligned("wa", 7_431, "resnet32", 463_504, DER), "budget_mb": None}
+    benchmark = next(entry for entry in on(protocols.get("cifar100-b0i10"), "wa") if entry.metric == "last")
+    assert benchmark.differing(spent(ALIGNED, run)) == ["exemplars"]
+    assert settings_of(ALIGNED)["exemplars"] == "2000+align=der"
+    assert benchmark.differing(spent(ALIGNED, {**run, "budget_mb": DER / 2**20})) == ["exemplars"]

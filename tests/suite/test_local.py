@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -45,8 +46,9 @@ def test_the_same_launch_again_trains_nothing_and_retries_what_failed(options: L
     outcome = local.launch(runs, options, events.append, never)
     assert outcome.finished == [runs[0].key]
     assert list(outcome.failed) == [runs[1].key]
-    assert [event.kind for event in events] == ["claimed", "finished", "claimed", "failed"]
-    assert events[1].fields == {"already": True}
+    assert [event.kind for event in events] == ["lane", "claimed", "finished", "claimed", "failed"]
+    where = {"lane": "here", "state": "ready", "host": socket.gethostname(), "device": "cpu"}
+    assert (events[0].fields, events[2].fields) == (where, {"already": True})
 
 
 def test_stopping_saves_and_the_next_launch_ends_with_the_same_results(options: LaunchOptions, tmp_path: Path) -> None:

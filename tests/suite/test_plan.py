@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from suite.plan import Cost, cost, plan
+from suite.plan import Cost, cost, longest_first, plan
 from suite.record import Failure
+from suite.resolver import Choice
 from suite.spec import RunSpec
 from suite.store import Store
-from suite.sweep import Choice, chosen, resolve, sweep_of
+from suite.sweep import chosen, resolve, sweep_of
 from tests.suite.records_for_tests import record
 
 
@@ -148,6 +149,23 @@ def test_time_is_judged_by_finished_runs_of_the_same_kind(tmp_path: Path) -> Non
     assert timed.seconds == pytest.approx((0.02 * images[0], 0.02 * images[1]))
     assert found.seconds == timed.seconds
     assert found.untimed == 4  # the other method's
+
+
+def test_the_longest_runs_begin(tmp_path: Path) -> None:
+    sweep = wanted(methods=["finetune", "der", "replay"], seeds=[0, 1])
+    store = Store.open(tmp_path, write=True)
+    before = plan(sweep, store)
+    assert [run.spec.method for run in longest_first(before.left)] == ["der"] * 2 + ["replay"] * 2 + ["finetune"] * 2
+    assert [run.spec.train_seed for run in longest_first(before.left)] == [0, 1] * 3
+    slow = next(run.spec for run in before.runs if run.spec.method == "finetune")
+    quick = next(run.spec for run in before.runs if run.spec.method == "der")
+    store.write(finished(slow, images=100, seconds=500.0))
+    store.write(finished(quick, images=100, seconds=1.0))
+    after = plan(sweep, store)
+    # replay is judged by the middle of the two: more images than finetune, but not five hundred times as many
+    assert [run.spec.method for run in longest_first(after.left)] == ["finetune", "replay", "replay", "der"]
+    unknown = [replace(run, cost=replace(run.cost, images=None)) for run in after.left[-1:]]
+    assert longest_first([*after.left[:-1], *unknown])[0] is unknown[0]
 
 
 def test_runs_of_another_precision_are_of_another_kind(tmp_path: Path) -> None:

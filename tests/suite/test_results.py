@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from suite.account import MIB
 from suite.errors import Exit, SuiteError
 from suite.record import decode, encode
-from suite.results import FIELDS, MIB, READOUT, parse_where, result_row, result_rows, survey_mb
+from suite.results import FIELDS, READOUT, parse_where, result_row, result_rows
 from suite.store import Store
 from tests.suite.records_for_tests import record
 
@@ -132,48 +132,6 @@ def test_rows_are_plain_and_named(row: dict[str, Any]) -> None:
 def test_a_record_that_says_little_has_a_row() -> None:
     found = result_row(replace(record(), provenance={}))
     assert (found["title"], found["family"], found["commit"], found["upper_bound"]) == ("widen", "", None, False)
-
-
-# The survey's accounting: 463,504 parameters of ResNet-32, 11,176,512 of ResNet-18, 3,072 and 150,528 bytes an image
-
-
-@pytest.mark.parametrize(
-    ("parameters", "tasks", "image", "mib"),
-    [
-        (463_504, 20, 3_072, 41.22), (463_504, 10, 3_072, 23.54), (463_504, 5, 3_072, 14.70),
-        (463_504, 6, 3_072, 16.47), (463_504, 11, 3_072, 25.31), (463_504, 26, 3_072, 51.83),
-        (463_504, 3, 3_072, 11.16), (11_176_512, 20, 150_528, 1139.8), (11_176_512, 10, 150_528, 713.5),
-        (11_176_512, 5, 150_528, 500.3), (11_176_512, 6, 150_528, 542.9), (11_176_512, 11, 150_528, 756.1),
-        (463_504, 1, 3_072, 7.63),
-    ],
-)  # fmt: skip
-def test_budget_of_one_backbone_per_task(parameters: int, tasks: int, image: int, mib: float) -> None:
-    found = survey_mb(parameters * tasks, 2000 * image)
-    assert found == pytest.approx(mib, abs=0.005 if mib < 100 else 0.05)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "tasks", "image", "single", "shared", "own", "split"),
-    [
-        (463_504, 20, 3_072, 13_466, 112_016, 351_488, 4_771), (463_504, 10, 3_072, 7_431, 112_016, 351_488, 3_312),
-        (463_504, 5, 3_072, 4_414, 112_016, 351_488, 2_583), (463_504, 6, 3_072, 5_017, 112_016, 351_488, 2_729),
-        (463_504, 11, 3_072, 8_035, 112_016, 351_488, 3_458), (463_504, 26, 3_072, 17_088, 112_016, 351_488, 5_646),
-        (463_504, 3, 3_072, 3_207, 112_016, 351_488, 2_291),
-        (11_176_512, 20, 150_528, 7_642, 2_782_784, 8_393_728, 3_404),
-        (11_176_512, 10, 150_528, 4_672, 2_782_784, 8_393_728, 2_665),
-        (11_176_512, 5, 150_528, 3_187, 2_782_784, 8_393_728, 2_295),
-        (11_176_512, 6, 150_528, 3_484, 2_782_784, 8_393_728, 2_369),
-        (11_176_512, 11, 150_528, 4_969, 2_782_784, 8_393_728, 2_739),
-    ],
-)  # fmt: skip
-def test_exemplars_that_spend_the_same_budget(
-    parameters: int, tasks: int, image: int, single: int, shared: int, own: int, split: int
-) -> None:
-    """The published tables of the memory-aligned comparison follow from this accounting, image by image."""
-    budget = survey_mb(parameters * tasks, 2000 * image)
-    for backbone, exemplars in ((parameters, single), (shared + own * tasks, split)):
-        assert survey_mb(backbone, exemplars * image) <= budget < survey_mb(backbone, (exemplars + 1) * image)
-    assert math.floor(4 * parameters / image) == {463_504: 603, 11_176_512: 296}[parameters]
 
 
 # Filters

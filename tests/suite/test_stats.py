@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import random
+from itertools import product
+from statistics import NormalDist, quantiles
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite.stats import Summary, summarise
+from suite.stats import LEVEL, Summary, bootstrap, summarise
 
 
 def test_three_values() -> None:
@@ -24,7 +27,10 @@ def test_one_value_has_no_deviation() -> None:
 
 def test_missing_values_do_not_count() -> None:
     assert summarise([None, 1.0, None, 3.0]) == Summary(2.0, math.sqrt(2), 2)
+    assert summarise([math.nan, 1.0, None, 3.0]) == Summary(2.0, math.sqrt(2), 2)
+    assert summarise([math.nan, 0.5]) == Summary(0.5, None, 1)
     assert summarise([None]) is None
+    assert summarise([math.nan, None]) is None
     assert summarise([]) is None
 
 
@@ -43,3 +49,37 @@ def test_order_is_free_and_a_shift_moves_the_mean_only(values: list[float], shif
     assert moved is not None
     assert moved.mean == pytest.approx(one.mean + shift, abs=1e-9)
     assert moved.std == pytest.approx(one.std, abs=1e-6)
+
+
+def test_an_interval_takes_two_values() -> None:
+    assert bootstrap([]) is None
+    assert bootstrap([0.3]) is None
+    assert bootstrap([0.0, 1.0]) == (0.0, 1.0)  # a quarter of the resamples has either value twice
+
+
+def test_equal_values_leave_no_doubt() -> None:
+    assert bootstrap([0.1] * 6) == pytest.approx((0.1, 0.1), abs=1e-12)
+
+
+def test_the_interval_is_that_of_all_resamples() -> None:
+    """Five values have 3,125 resamples: all of them, instead of 10,000 drawn at random."""
+    values = [-0.02, 0.011, 0.013, 0.034, 0.05]
+    every = quantiles((sum(each) / 5 for each in product(values, repeat=5)), n=40, method="inclusive")
+    assert bootstrap(values) == pytest.approx((every[0], every[-1]), abs=0.001)
+
+
+def test_of_many_values_it_is_that_of_the_normal_distribution() -> None:
+    chance = random.Random(0)
+    values = [chance.gauss(0.3, 0.1) for _ in range(400)]
+    low, high = bootstrap(values) or (0, 0)
+    mean, std, n = summarise(values) or Summary(0, 0, 0)
+    half = NormalDist().inv_cdf(0.5 + LEVEL / 200) * (std or 0) / math.sqrt(n)
+    assert (low, high) == (pytest.approx(mean - half, abs=0.05 * half), pytest.approx(mean + half, abs=0.05 * half))
+
+
+def test_again_it_is_the_same_and_of_negatives_the_mirror_image() -> None:
+    values = [0.3, -0.1, 0.2, 0.25, 0.7, 0.4]
+    low, high = bootstrap(values) or (0, 0)
+    assert bootstrap(list(values)) == (low, high)
+    assert bootstrap([-value for value in values]) == pytest.approx((-high, -low))
+    assert -0.1 <= low < sum(values) / 6 < high <= 0.7

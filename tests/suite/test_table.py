@@ -58,7 +58,7 @@ def test_mean_and_sample_deviation_by_hand(table: Table) -> None:
     assert found.value == pytest.approx(46 / 60)
     assert found.spread == pytest.approx(2**0.5 / 30)
     assert (found.mean, found.deviation) == ("76.7", "4.7")
-    assert cell(table, "Anchor", "mb").mean == "5.3"
+    assert cell(table, "Anchor", "mb").mean == "5.31"
     assert cell(table, "Anchor", "mb").deviation == ""
     assert cell(table, "Prune_It", "params").mean == "2.00"
     one = cell(table, "Widen", "last")
@@ -106,7 +106,7 @@ def test_upper_bounds_never_compete() -> None:
 def test_missing_is_empty_and_fewer_runs_are_flagged(table: Table) -> None:
     widen = line(table, "Widen")
     assert [(e.n, e.missing, e.short, e.count) for e in widen.entries] == [(1, 0, True, "1"), (0, 0, False, "0")]
-    assert widen.entries[1].cells == (Cell(),) * 5
+    assert widen.entries[1].cells == (Cell(),) * 6
     assert [e.short for e in line(table, "Prune_It").entries] == [False, False]
     assert table.short
 
@@ -128,7 +128,7 @@ def test_wanted_runs_alone_are_shown_and_missing_ones_counted() -> None:
 
 def test_a_table_of_nothing_but_missing_runs() -> None:
     table = Table.of([], [Wanted("0" * 16, "widen", "toy-b0i2")])
-    assert line(table, "widen").entries[0] == Entry((Cell(),) * 5, 0, 1, False)
+    assert line(table, "widen").entries[0] == Entry((Cell(),) * 6, 0, 1, False)
 
 
 def test_nothing_to_show_is_said() -> None:
@@ -208,7 +208,8 @@ def test_digits_and_no_negative_zero() -> None:
 def test_small_memories_have_two_decimals() -> None:
     assert cell(Table.of([made(1, memory_mb=0.314)]), "Widen", "mb").mean == "0.31"
     both = Table.of([made(1, memory_mb=0.314), made(2, method="anchor", memory_mb=713.5)])
-    assert cell(both, "Widen", "mb").mean == "0.3"
+    assert cell(both, "Widen", "mb").mean == "0.31"
+    assert cell(Table.of([made(1, memory_mb=713.54)]), "Widen", "mb").mean == "713.5"
 
 
 def test_it_is_a_function_of_the_rows_whatever_their_order(table: Table) -> None:
@@ -219,11 +220,12 @@ def test_it_is_a_function_of_the_rows_whatever_their_order(table: Table) -> None
 
 
 def test_columns_are_defined(table: Table) -> None:
-    assert [column.title for column in table.columns] == ["#P (M)", "MB", "Avg", "Last", "Forgetting"]
+    assert [column.title for column in table.columns] == ["#P (M)", "MB full", "MB survey", "Avg", "Last", "Forgetting"]
     assert all(isinstance(column, Column) for column in table.columns)
     text = " ".join(table.notes)
     for words in ("first task included", "after the last task", "last task included) minus the final", "divisor n - 1",
-                  "2^20", "Class orders: 1993", "training seeds: 0, 1", "commit 0123456789", "torch: 2.15.0",
+                  "2^20", "convention full", "convention survey", "Class orders: 1993", "training seeds: 0, 1",
+                  "commit 0123456789", "torch: 2.15.0",
                   "Settings of Prune_It on toy-b0i2, toy-b4i2: nearest preset: other-b0i2"):  # fmt: skip
         assert words in text, words
     assert "readout" not in text

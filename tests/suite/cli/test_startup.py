@@ -16,7 +16,7 @@ for command in {commands!r}:
         sys.exit(command)
 print(sorted({{name.partition(".")[0] for name in sys.modules}} & {heavy!r}), file=sys.stderr)
 """
-HEAVY = {"torch", "torchvision", "ray", "numpy", "pyarrow", "pandas", "filelock", "tomlkit"}
+HEAVY = {"torch", "torchvision", "ray", "numpy", "pyarrow", "pandas", "filelock", "tomlkit", "matplotlib", "jinja2"}
 QUICK = [
     "--help",
     "list",
@@ -28,6 +28,12 @@ QUICK = [
     "plan -m joint -p imagenet100-b50i10+aa --set method.joint.initial.epochs=3 --json",
     "results",
     "table",
+    "table aligned",
+    "compare der replay",
+    "plot curves",
+    "report",
+    "watch",
+    "plan -m grace der -p cifar100-b0i10+align=grace cifar100-b0i10+auc",
     "run --help",
     "list methds",
 ]
@@ -44,7 +50,7 @@ def test_quick_verbs_import_nothing_heavy(tmp_path: Path) -> None:
     assert imported(tmp_path, QUICK, HEAVY) == "[]"
 
 
-@pytest.mark.parametrize("command", ["show cifar100-b50i10 --orders 0-3", "import old.json"])
+@pytest.mark.parametrize("command", ["show cifar100-b50i10+align=der --orders 0-3", "import old.json"])
 def test_the_others_import_neither_torch_nor_ray(tmp_path: Path, command: str) -> None:
     (tmp_path / "old.json").write_text(
         '{"dataset": "cifar100", "model_name": "der", "convnet_type": "resnet32", "init_cls": 10, "increment": 10,'

@@ -1,0 +1,1 @@
+"""Painting: what of a figure goes where on paper, with matplotlib."""
