@@ -148,7 +148,8 @@ def plan(sweep: Sweep, store: Store) -> Plan:
     failures = store.failures()
     costs: dict[tuple[str, str], Cost] = {}
     for spec, choice in pairs:  # runs of one kind share it; on an aligned protocol each may have its own memory
-        costs.setdefault(_alike(spec), cost(replace(choice, protocol=spec.stream)))
+        if _alike(spec) not in costs:
+            costs[_alike(spec)] = cost(replace(choice, protocol=spec.stream))
     rates = _rates(store)
     return Plan(
         [

@@ -149,7 +149,10 @@ class _Resolver:
         return spec
 
     def _choice(self, name: str, protocol: Protocol) -> Choice:
-        return self._choices.setdefault((name, protocol.name), choice(self._sweep, name, protocol))
+        of = name, protocol.name
+        if of not in self._choices:
+            self._choices[of] = choice(self._sweep, name, protocol)
+        return self._choices[of]
 
     def _spec(
         self, name: str, protocol: Protocol, order: int, seed: int, allocation: Allocation | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from grace.checks import require
@@ -76,6 +77,10 @@ class DatasetSpec:
 
     def identity(self) -> dict[str, Any]:
         """Return what determines a result: all but where the images lie and how many were announced."""
+        return dict(self._identity)
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
         outside = {"path", "source", "licence", "per_class", "train_images", "test_images"}
         # what is left as it is has the identity that it had before there was a choice
         outside |= {name for name in ("cache", "shots") if not getattr(self, name)}

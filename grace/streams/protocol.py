@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from grace.checks import require
@@ -71,6 +72,10 @@ class Protocol:
 
     def identity(self) -> dict[str, Any]:
         """Return what determines a result; the name is only a name."""
+        return dict(self._identity)
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
         budget = {"exemplars": self.budget.exemplars, "per": self.budget.per}
         aligned = {"alignment": self.alignment} if self.alignment else {}  # others are what they were before there was
         return {
