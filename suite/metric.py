@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from suite.errors import unknown
+from suite.tables.catalogue import CATALOGUE, SAVED, Kind
 
 
 @dataclass(frozen=True)
@@ -24,40 +25,24 @@ class Metric:
         return f"{round(value * self.scale, self.digits) + 0.0:{sign}.{self.digits}f}"  # adding zero mends -0.0
 
 
-def _percent(field: str, title: str, better: int = 1) -> Metric:
-    return Metric(field, title, "%", 100, 2, better)
+UNITS = {"mb": "MiB", "mega": "M"}  # by how a column's digits are chosen
+OTHERS = {"exemplars": "images", "seconds": "s", "seconds_learn": "s", "gpu_peak_mb": "MiB"}
+DIGITS = {"percent": 2, "mb": 2, "mega": 3}
+NO_METRIC = {*SAVED, "images_per_second"}  # no figure of a run, or one of its machine alone
 
 
-def _points(field: str, title: str, better: int = -1) -> Metric:
-    return Metric(field, title, "points", 100, 2, better)
+def _metric(name: str, kind: Kind) -> Metric:
+    """Return the metric behind a column of tables: less is better of what takes room or time."""
+    field, title = kind.field or name, kind.title.removesuffix(" (M)").removesuffix(" (s)")
+    if kind.digits == "percent":
+        unit = "points" if "in points" in kind.about else "%"
+        return Metric(field, title, unit, kind.scale, 2, -1 if kind.best == "low" else 1)
+    digits = DIGITS[kind.digits] if isinstance(kind.digits, str) else kind.digits
+    return Metric(field, title, UNITS.get(str(kind.digits), OTHERS.get(name, "")), kind.scale, digits, -1)
 
 
-METRICS = {
-    metric.field: metric
-    for metric in (
-        _percent("avg", "Avg"),
-        _percent("last", "Last"),
-        _points("forgetting", "Forgetting"),
-        _percent("avg_inc", "Avg without the first task"),
-        _percent("avg_task", "Avg of task means"),
-        _percent("last_task", "Last of task means"),
-        _points("forget_max", "Forgetting (forget_max)"),
-        _points("forget_prev", "Forgetting (forget_prev)"),
-        _points("forget_diag", "Forgetting (forget_diag)"),
-        _points("forget_lib", "Forgetting (forget_lib)"),
-        _points("bwt", "Backward transfer", 1),
-        _points("drop", "Drop"),
-        _percent("top5_avg", "Avg top-5"),
-        _percent("top5_last", "Last top-5"),
-        Metric("params_final", "#P", "M", 1e-6, 3, -1),
-        Metric("params_max", "#P max", "M", 1e-6, 3, -1),
-        Metric("memory_mb", "MB", "MiB", 1, 2, -1),
-        Metric("survey_mb", "MB (survey)", "MiB", 1, 2, -1),
-        Metric("exemplars", "Exemplars", "images", 1, 0, -1),
-        Metric("backbones_mean", "Backbones", "mean over tasks", 1, 2, -1),
-        Metric("seconds", "Time", "s", 1, 1, -1),
-    )
-}
+METRICS = {name: _metric(name, kind) for name, kind in CATALOGUE.items() if name not in NO_METRIC}
+METRICS["forgetting"] = METRICS["forget_max"]
 OF_READOUT = re.compile(r"([a-z0-9_]+)_(avg|last|forgetting|top5_avg|top5_last)")  # nme_avg, student_last
 
 
