@@ -85,7 +85,7 @@ def spent(identity: Mapping[str, Any], run: Row) -> Mapping[str, Any]:
         return plain
     image = round(run["exemplar_mb"] * MIB / run["exemplars"])
     room = round(run["budget_mb"] * MIB) - 4 * run["backbone_params_final"]
-    return plain | {"budget": {"exemplars": room // image, "per": "total"}}
+    return plain | {"budget": {"exemplars": max(0, room // image), "per": "total"}}
 
 
 def _rank(differing: Sequence[str]) -> int:

@@ -105,11 +105,11 @@ def variants(rows: Sequence[Row]) -> dict[str, str]:
     """Return per run the settings in which a method's runs on its protocol differ: they are no repetitions."""
     alike = defaultdict[tuple[str, str, str], dict[str, list[Row]]](lambda: defaultdict(list))
     for row in rows:
-        # runs have few settings and are many: each setting is taken apart once
-        alike[row["method"], *stream_of(row)][json.dumps(settings_of(row), sort_keys=True)].append(row)
+        # runs have few settings and are many: each setting is taken apart once, however its names are ordered
+        alike[row["method"], *stream_of(row)][repr(settings_of(row))].append(row)
     labels: dict[str, str] = {}
     for texts in alike.values():
-        several = [flat(json.loads(text)) for text in texts] if len(texts) > 1 else [{}]
+        several = [flat(settings_of(runs[0])) for runs in texts.values()] if len(texts) > 1 else [{}]
         differ = differing(several)
         for settings, runs in zip(several, texts.values(), strict=True):
             label = " ".join(f"{name}={settings[name]}" for name in differ if name in settings)

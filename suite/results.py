@@ -135,11 +135,6 @@ class Where:
         """Tell whether a row passes."""
         return all(any(_same(row.get(field), text) for text in texts) for field, texts in self.wanted.items())
 
-    def admits(self, record: RunRecord) -> bool:
-        """Tell whether a record read without predictions may pass: for `Store.records`, which then reads less."""
-        facts = _facts(record)
-        return all(any(_same(facts[f], t) for t in texts) for f, texts in self.wanted.items() if f in facts)
-
 
 def parse_where(texts: Iterable[str]) -> Where:
     """Return the filter that `FIELD=VALUE` texts describe; one field given twice takes either value.

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -96,18 +96,9 @@ class Store:
             raise SuiteError(f"no record of run {key} under {self.root}{damage}", Exit.NOTHING)
         return record
 
-    def records(
-        self, where: Callable[[RunRecord], bool] | None = None, among: Iterable[str] | None = None
-    ) -> Iterator[RunRecord]:
-        """Yield the whole records in the order of their keys, those for which `where`, given no predictions, holds.
-
-        `among` are the keys to look at, by default all.
-        """
+    def records(self, among: Iterable[str] | None = None) -> Iterator[RunRecord]:
+        """Yield the whole records in the order of their keys; `among` are the keys to look at, by default all."""
         for key in self.keys() if among is None else among:
-            if where is not None:
-                found = self._whole(key, arrays=False)
-                if found is None or not where(found):
-                    continue
             whole = self._whole(key, arrays=True)
             if whole is not None:
                 yield whole

@@ -15,7 +15,6 @@ from suite.account import MIB
 from suite.errors import Exit, SuiteError
 from suite.record import decode, encode
 from suite.results import FIELDS, READOUT, parse_where, result_row, result_rows
-from suite.store import Store
 from tests.suite.records_for_tests import record
 
 # ten images a task: 100 %, then 80 and 60 %, then 50, 70 and 90 %
@@ -169,17 +168,6 @@ def rows() -> list[dict[str, Any]]:
 def test_where(rows: list[dict[str, Any]], texts: list[str], numbers: list[int]) -> None:
     where = parse_where(texts)
     assert [int(row["key"], 16) for row in rows if where(row)] == numbers
-
-
-def test_where_is_asked_before_predictions_are_read(tmp_path: Path) -> None:
-    store = Store.open(tmp_path, write=True)
-    for number in (1, 2, 3):
-        store.write(record(number, "widen" if number < 3 else "drift", right=RIGHT))
-    where = parse_where(["method=widen", "last=0.7", "seed=0"])
-    admitted = list(store.records(where.admits))
-    assert [int(found.key, 16) for found in admitted] == [1, 2]
-    assert not parse_where(["method=drift"]).admits(store.read(f"{1:016x}", predictions=False))
-    assert parse_where(["last=0.123"]).admits(store.read(f"{1:016x}", predictions=False))  # cannot be known yet
 
 
 @pytest.mark.parametrize(
