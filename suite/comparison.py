@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from math import fsum
 from typing import Any, NamedTuple
 
 from suite.account import MIB
-from suite.errors import SuiteError
 from suite.grouping import Group, Row
 from suite.published import METRICS, SETTINGS, THREE_ORDERS, UNKNOWN, Published, identity_of, of, part, settings_of
 from suite.stats import Summary, summarise
-from suite.sweep import resolve, sweep_of
+from suite.sweep import usual_settings
 
 HEADS = {"student": ("student", "linear")}  # of a source: the readouts that it may be here, if not of the same name
 LENGTH = ("epochs", "milestones")  # the fields of a recipe that say how long
@@ -188,7 +186,7 @@ def _both(identity: Mapping[str, Any], entry: Published, setting: str) -> str:
 
 def _recipe(method: str, runs: Sequence[Row], identity: Mapping[str, Any], entry: Published) -> tuple[str, str]:
     """Return "recipe" or "epochs" and what differs from the preset or default settings on the published protocol."""
-    usual = _usual(method, entry.protocol.name)
+    usual = usual_settings(method, entry.protocol.name)
     found = [] if usual is None else list(_changes(runs[0]["config"], usual))
     long = [text for path, text in found if path.rpartition(".")[2] in LENGTH]
     other = [text for path, text in found if path.rpartition(".")[2] not in LENGTH]
@@ -199,15 +197,6 @@ def _recipe(method: str, runs: Sequence[Row], identity: Mapping[str, Any], entry
     if identity["schedule"] != entry.protocol.schedule:
         return "epochs", f"{identity['schedule']:g} of the usual, published {entry.protocol.schedule:g}"
     return ("epochs", long[0]) if long else ("", "")
-
-
-@cache
-def _usual(method: str, protocol: str) -> Mapping[str, Any] | None:
-    """Return the settings that a method has on a protocol unless somebody says otherwise; None for none of ours."""
-    try:
-        return resolve(sweep_of({"methods": [method], "protocols": [protocol]}, "published numbers"))[0].config
-    except SuiteError:
-        return None
 
 
 def _changes(ours: Mapping[str, Any], usual: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
@@ -231,5 +220,5 @@ def _remarks(method: str, runs: Sequence[Row], used: Sequence[Row], entry: Publi
     if entry.orders == THREE_ORDERS:
         yield "other class orders"
     yield from (f"{what} not said" for what in [*_unsaid(entry), *["orders"] * (entry.orders == UNKNOWN)])
-    if _usual(method, entry.protocol.name) is None:
+    if usual_settings(method, entry.protocol.name) is None:
         yield "settings unchecked"

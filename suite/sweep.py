@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,7 +25,7 @@ from suite.errors import SuiteError, unknown
 from suite.faults import first_fault
 from suite.plugin import PluginError
 from suite.plugins import load_plugins, read_plugin
-from suite.resolver import Choice, Resolution, resolved
+from suite.resolver import Choice, Resolution, choice, resolved
 from suite.seeds import Seeds
 from suite.spec import RunSpec
 
@@ -204,6 +205,18 @@ def resolution(sweep: Sweep, look: Look = unseen) -> Resolution:
             raise SuiteError(f"method.{name} has settings, but the sweep runs {', '.join(methods)} only")
     streams = {protocol.name: protocol for name in sweep.protocols for protocol in find_protocols(name)}
     return resolved(sweep, methods, list(streams.values()), look)
+
+
+@cache
+def usual_settings(method: str, protocol: str) -> Mapping[str, Any] | None:
+    """Return the settings that a method has on a protocol unless told otherwise; None for what is not known here."""
+    try:
+        return choice(_UNTOLD, method, find_protocol(protocol)).config
+    except SuiteError:
+        return None
+
+
+_UNTOLD = Sweep(methods=["any"], protocols=["any"])
 
 
 def _toml_value(text: str) -> Any:

@@ -19,6 +19,7 @@ from suite.cli.verbs import Several, Verb
 from suite.cli.words import count, program, size
 from suite.errors import Exit, SuiteError
 from suite.provenance import code
+from suite.store import Store
 from suite.writing import place
 
 ENDINGS = (".html", ".htm")
@@ -57,6 +58,10 @@ def command(
     a folder that should stay with it.
     """
     _checked(output)
+    many = len(Store.open(settings.root).keys()) >= MANY
+    from suite.report.painter import Painter
+
+    painter = Painter(apart=many)
     runs = shown(settings, sweep, methods, streams, where)
     from suite.report import Origin, Report
     from suite.report.page import beside, folder_of, render
@@ -70,7 +75,7 @@ def command(
         report = Report.of(runs.rows, runs.wanted, runs.failures, about, allow_smoke=smoke)
         folder, started = output.with_name(folder_of(output.name)), list[Callable[[], None]]()
         write = partial(_written, folder, lambda: beside(report, output.name))
-        page = render(report, output.name, apart=lambda: started.append(_aside(write, len(report.rows) >= MANY)))
+        page = render(report, output.name, apart=lambda: started.append(_aside(write, many)), painter=painter)
         for wait in started:
             wait()
         data, files = page.html.encode(), 0 if page.whole else report.folds

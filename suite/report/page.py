@@ -16,6 +16,7 @@ from suite.report import text
 from suite.report.embedded import MEMORIES, METRICS, script_safe
 from suite.report.lines import Line, Place
 from suite.report.model import Report
+from suite.report.painter import Painter
 from suite.report.pictures import Galleries, galleries
 from suite.report.rerun import again
 from suite.report.runs import Fold, folds
@@ -56,17 +57,22 @@ class Page:
 
 
 def render(
-    report: Report, name: str = "report.html", limit: int | None = None, apart: Callable[[], None] = lambda: None
+    report: Report,
+    name: str = "report.html",
+    limit: int | None = None,
+    apart: Callable[[], None] = lambda: None,
+    painter: Painter | None = None,
 ) -> Page:
-    """Return the page; `name` is its file's, which the folder beside it is called after.
+    """Return the page; `name` is its file's, which the folder beside it is called after. `painter` draws its figures.
 
     `apart` is called once, as soon as it shows that what belongs to single runs is to lie beside.
     """
     env, limit = _environment(), limit or LIMIT
-    inside = _inside(env, report, limit)
+    pictures, inside = galleries(report.rows, painter), _inside(env, report, limit)
     if inside is None:
         apart()
-    shown = partial(_page, env, report, name, galleries(report.rows), published(report.rows))
+    others, _ = published(report.rows), report.sheets  # while figures are drawn
+    shown = partial(_page, env, report, name, pictures(), others)
     if inside is not None:
         if len((html := shown(inside, True)).encode()) <= limit:
             return Page(html, True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.util import find_spec
@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from suite.figures import Figure, figures
 from suite.figures.data import as_csv
 from suite.grouping import Row
+from suite.report.painter import Painter
 from suite.tables.choice import base_of, kind_of
 
 KINDS = ("curves", "params", "memory", "auc", "pareto", "saturation")
@@ -41,16 +42,24 @@ class Galleries:
     drawn: bool
 
 
-def galleries(rows: Sequence[Row]) -> Galleries:
-    """Return the figures of the protocols with the most methods and runs, as many as a page bears."""
+def galleries(rows: Sequence[Row], painter: Painter | None = None) -> Callable[[], Galleries]:
+    """Have the figures drawn of the protocols with the most methods and runs, as many as a page bears."""
     if find_spec("matplotlib") is None:
-        return Galleries({}, (), False)
+        return lambda: Galleries({}, (), False)
     bases, many = _bases(rows), len(rows) >= MANY
     shown = set(bases[: MOST_OF_MANY if many else MOST])
     rows = [row for row in rows if base_of(row["protocol"]) in shown]
     plain = [row for row in rows if kind_of(row["protocol"]) in (("benchmark",) if many else ("benchmark", "aligned"))]
-    made = {kind: list(_pictures(kind, rows if kind == "auc" else plain)) for kind in KINDS}
-    return Galleries(made, [base for base in bases if base not in shown], True)
+    made = [(kind, one) for kind in KINDS for one in _fitting(figures(kind, rows if kind == "auc" else plain))]
+    wait, left = (painter or Painter()).ask([one for _, one in made]), [base for base in bases if base not in shown]
+
+    def hung() -> Galleries:
+        kinds: dict[str, list[Picture]] = {kind: [] for kind in KINDS}
+        for (kind, one), svg in zip(made, wait(), strict=True):
+            kinds[kind].append(_picture(one, svg))
+        return Galleries(kinds, left, True)
+
+    return hung
 
 
 def _bases(rows: Sequence[Row]) -> list[str]:
@@ -63,18 +72,16 @@ def _bases(rows: Sequence[Row]) -> list[str]:
     return sorted(runs, key=lambda base: (-len(methods[base]), -runs[base]))
 
 
-def _pictures(kind: str, rows: Sequence[Row]) -> Iterator[Picture]:
+def _fitting(several: Sequence[Figure]) -> Iterator[Figure]:
+    """Yield the first figures, as many as there is room for."""
     room = PANELS
-    for figure in figures(kind, rows):
+    for figure in several:
         room -= len(figure.panels)
         if room >= 0:
-            yield _picture(figure)
+            yield figure
 
 
-def _picture(figure: Figure) -> Picture:
-    from suite.figures.draw import draw
-
-    svg = draw(figure, "svg", ids=figure.id).decode()
+def _picture(figure: Figure, svg: str) -> Picture:
     svg = svg[svg.index("<svg") :]
     box = BOX.search(svg)
     wide = round(SCALE * float(box[1])) if box else 0

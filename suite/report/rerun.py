@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from suite.cli.words import assignments, command
-from suite.errors import SuiteError
 from suite.grouping import Row
-from suite.sweep import resolve, sweep_of
+from suite.sweep import usual_settings
 from suite.tables.choice import tried
 
 
@@ -25,7 +23,7 @@ class Again:
     def of(cls, row: Row, program: str, root: str = "") -> Again:
         """Return it by one of the runs; of a plugin's method it says where its file belongs."""
         method, smoke = row["method"], bool(row["smoke"])
-        usual = _usual(method, row["protocol"])
+        usual = usual_settings(method, row["protocol"])
         changes = {} if usual is None or smoke else _changes(row["config"], usual)
         parts = [] if row["precision"] == "fp32" else ["--precision", row["precision"]]
         parts += [part for text in assignments(method, changes) for part in ("--set", text)]
@@ -48,15 +46,6 @@ def again(label: str, program: str, root: str = "") -> str:
     parts += ["--orders", str(facts["order_seed"]), "--seeds", str(facts["train_seed"])]
     parts += [] if facts["precision"] == "fp32" else ["--precision", facts["precision"]]
     return command(program, "run", *parts, *(["--root", root] if root else []))
-
-
-@cache
-def _usual(method: str, protocol: str) -> Mapping[str, Any] | None:
-    """Return the settings that a method has on a protocol unless told otherwise; None for what is not known here."""
-    try:
-        return resolve(sweep_of({"methods": [method], "protocols": [protocol]}, "report"))[0].config
-    except SuiteError:
-        return None
 
 
 def _changes(ours: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:

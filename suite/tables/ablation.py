@@ -11,7 +11,7 @@ from suite.errors import Exit, SuiteError
 from suite.grouping import Row, differing, flat, settings_of
 from suite.table import Block, Cell, Column, Entry, Line, Table
 from suite.tables.catalogue import columns_of
-from suite.tables.choice import Chosen, base_of
+from suite.tables.choice import Chosen
 from suite.tables.filling import Layout, filled, text_of
 from suite.tables.options import Options
 
@@ -91,14 +91,9 @@ def _changes(settings: Settings, usual: Settings) -> dict[str, str]:
 
 
 def _usual(method: str, protocol: str) -> Settings:
-    """Return the settings that a method has on a protocol unless somebody says otherwise; none where unknown."""
-    from suite.sweep import resolution, sweep_of  # takes longer to import than the other tables take
+    from suite.sweep import usual_settings  # takes longer to import than the other tables take
 
-    try:
-        found = resolution(sweep_of({"methods": [method], "protocols": [base_of(protocol)]}, "the usual settings"))
-    except SuiteError:  # a method or protocol that is not at hand
-        return {}
-    return flat(found.runs[0][0].config) if found.runs else {}
+    return flat(usual_settings(method, protocol) or {})
 
 
 def _beside(line: Line, first: Line, columns: Sequence[Column]) -> Line:

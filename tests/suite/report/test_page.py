@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +26,7 @@ TRACE = {"saturation": 0.5, "threshold": 0.6, "compress_next": True}
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures have tests of their own, and take their time."""
-    monkeypatch.setattr("suite.report.page.galleries", lambda rows: Galleries({}, (), False))
+    monkeypatch.setattr("suite.report.page.galleries", lambda *_: lambda: Galleries({}, (), False))
 
 
 def made() -> Report:
@@ -165,9 +166,9 @@ def test_past_a_size_runs_lie_beside_and_links_find_them(tmp_path: Path) -> None
 def test_figures_are_drawn_once_however_often_the_page_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def drawn(rows: Any) -> Galleries:
+    def drawn(rows: Any, painter: Any) -> Callable[[], Galleries]:
         asked.append(len(rows))
-        return Galleries({}, (), False)
+        return lambda: Galleries({}, (), False)
 
     monkeypatch.setattr("suite.report.page.galleries", drawn)
     made = report(many(100))

@@ -41,7 +41,7 @@ def on(protocols: int, runs: int = 1) -> Rows:
 
 def test_each_figure_is_drawn_once_and_told_in_words(drawn: list[tuple[str, str]]) -> None:
     rows = ten_rows()
-    found = galleries(rows)
+    found = galleries(rows)()
     assert (tuple(found.kinds), found.left, found.drawn) == (KINDS, [], True)
     assert len(drawn) == len(set(drawn)) == sum(map(len, found.kinds.values()))
     (curves,) = found.kinds["curves"]
@@ -54,14 +54,14 @@ def test_each_figure_is_drawn_once_and_told_in_words(drawn: list[tuple[str, str]
 def test_the_protocols_with_most_methods_and_runs_are_drawn() -> None:
     rows = on(MOST + 2)
     rows.append({**rows[0], "method": "other", "key": "f" * 16})
-    found = galleries(rows)
+    found = galleries(rows)()
     assert found.left == ["toy-b2i2", "toy-b1i2"]
     (curves,) = found.kinds["curves"]
     assert [panel.title for panel in curves.figure.panels] == [f"toy-b{i}i2" for i in (0, 3, 4, 5, 6, 7)]
 
 
 def test_of_thousands_of_runs_fewer_are_drawn() -> None:
-    assert len(galleries(on(3, MANY)).left) == 3 - MOST_OF_MANY
+    assert len(galleries(on(3, MANY))().left) == 3 - MOST_OF_MANY
 
 
 def test_points_of_a_ladder_are_drawn_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,7 @@ def test_points_of_a_ladder_are_drawn_as_one(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("suite.report.pictures.figures", asking)
     row = result_row(record())
-    galleries([{**row, "protocol": name} for name in ("toy-b0i2", "toy-b0i2+mb=12", "toy-b0i2+auc=1")])
+    galleries([{**row, "protocol": name} for name in ("toy-b0i2", "toy-b0i2+mb=12", "toy-b0i2+auc=1")])()
     assert asked.pop("auc") == {"toy-b0i2", "toy-b0i2+mb=12", "toy-b0i2+auc=1"}
     assert set(map(frozenset, asked.values())) == {frozenset({"toy-b0i2", "toy-b0i2+mb=12"})}
 
@@ -82,11 +82,11 @@ def test_no_more_panels_than_a_page_bears(monkeypatch: pytest.MonkeyPatch) -> No
     panel = Panel("p", "x", "y")
     made = [Figure("curves", f"f{i}", "t", (panel,) * 5, "words") for i in range(4)]
     monkeypatch.setattr("suite.report.pictures.figures", lambda kind, rows: made)
-    assert [picture.figure.id for picture in galleries(ten_rows()).kinds["curves"]] == ["f0", "f1"]
+    assert [picture.figure.id for picture in galleries(ten_rows())().kinds["curves"]] == ["f0", "f1"]
     assert PANELS == 12
 
 
 def test_without_what_draws_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("suite.report.pictures.find_spec", lambda name: None)
-    found = galleries(ten_rows())
+    found = galleries(ten_rows())()
     assert (found.kinds, found.drawn) == ({}, False)
