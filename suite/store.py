@@ -75,10 +75,11 @@ class Store:
         A run of which one file is not there has an empty stamp.
         """
         found = {}
+        folders = [os.path.join(self.root, kind) for kind in ("records", "predictions")]
         with self._guard("read"):
             for key in self.keys():
                 try:
-                    files = [os.stat(self._path(kind, key)) for kind in ("records", "predictions")]
+                    files = [os.stat(f"{folder}{os.sep}{key}.parquet") for folder in folders]  # paths would cost more
                     found[key] = "-".join(f"{file.st_size}-{file.st_mtime_ns}" for file in files)
                 except FileNotFoundError:
                     found[key] = ""
