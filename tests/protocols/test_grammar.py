@@ -225,7 +225,7 @@ def test_a_bad_name_gets_one_line_with_the_nearest_good_one(name: str, words: st
 
 def test_a_protocol_under_a_name_of_its_own_takes_suffixes_too() -> None:
     own = protocols.get("cifar100-b0i10")
-    protocols.register(type(own)(**{**vars(own), "name": "mine", "budget": Budget(100)}))
+    protocols.register(replace(own, name="mine", budget=Budget(100)))
     assert protocols.get("Mine").budget == Budget(100)
     assert protocols.get("mine+m=200").name == "mine+m=200"
     assert protocols.get("mine+m=100+aa").name == "mine+aa"

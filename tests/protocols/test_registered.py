@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -95,7 +96,7 @@ def test_a_name_cannot_be_given_to_another_stream() -> None:
     ten, five = protocols.get("cifar100-b0i10"), protocols.get("cifar100-b0i5")
     assert protocols.register(ten) is ten
     with pytest.raises(ValueError, match="taken"):
-        protocols.register(type(ten)(**{**vars(five), "name": ten.name}))
+        protocols.register(replace(five, name=ten.name))
     assert protocols.get("cifar100-b0i10") is ten
 
 
