@@ -106,7 +106,7 @@ def variants(rows: Sequence[Row]) -> dict[str, str]:
     alike = defaultdict[tuple[str, str, str], dict[str, list[Row]]](lambda: defaultdict(list))
     for row in rows:
         # runs have few settings and are many: each setting is taken apart once, however its names are ordered
-        alike[row["method"], *stream_of(row)][repr(settings_of(row))].append(row)
+        alike[row["method"], *stream_of(row)][_written(row)].append(row)
     labels: dict[str, str] = {}
     for texts in alike.values():
         several = [flat(settings_of(runs[0])) for runs in texts.values()] if len(texts) > 1 else [{}]
@@ -115,6 +115,18 @@ def variants(rows: Sequence[Row]) -> dict[str, str]:
             label = " ".join(f"{name}={settings[name]}" for name in differ if name in settings)
             labels |= {row["key"]: label for row in runs}
     return labels
+
+
+_WRITTEN: dict[str, tuple[Any, str]] = {}  # per run its settings and their text: many tables are made of the same rows
+
+
+def _written(row: Row) -> str:
+    """Return all settings of a run as one text, equal for equal settings."""
+    config, text = _WRITTEN.get(row["key"], (None, ""))
+    if config is not row["config"]:
+        text = repr(row["config"])
+        _WRITTEN[row["key"]] = row["config"], text
+    return f"{text} {row['precision']} {row['smoke']} {row.get('plugin') or ''}"
 
 
 def settings_of(row: Row) -> dict[str, Any]:

@@ -69,9 +69,10 @@ def render(
     """
     env, limit = _environment(), limit or LIMIT
     pictures, inside = galleries(report.rows, painter), _inside(env, report, limit)
-    if inside is None:
+    others = published(report.rows)
+    if inside is None:  # not before: what a copy is made of takes longer to read afterwards
         apart()
-    others, _ = published(report.rows), report.sheets  # while figures are drawn
+    _ = report.sheets  # while figures are drawn
     shown = partial(_page, env, report, name, pictures(), others)
     if inside is not None:
         if len((html := shown(inside, True)).encode()) <= limit:
