@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +22,9 @@ from suite.errors import Exit, SuiteError
 from suite.provenance import code
 from suite.store import Store
 from suite.writing import place
+
+if TYPE_CHECKING:
+    from suite.report import Report
 
 ENDINGS = (".html", ".htm")
 SHOWN = 5  # keys that are named
@@ -58,6 +62,32 @@ def command(
     a folder that should stay with it.
     """
     _checked(output)
+    collects = gc.isenabled()
+    gc.disable()  # a collection would walk over thousands of rows again and again
+    try:
+        report, data, folder = _made(settings, sweep, methods, streams, where, smoke, output)
+    except OSError as error:
+        raise SuiteError(f"{output} cannot be written: {error.strerror}", Exit.ENVIRONMENT) from None
+    finally:
+        if collects:
+            gc.enable()
+    files = report.folds if folder else 0
+    if settings.json:
+        settings.emit({"output": str(output), "runs": len(report.rows), "bytes": len(data), "beside": files})
+    more = f" and {count(files, 'file')} in {folder.name}/" if folder else ""
+    settings.note(f"wrote {output} ({count(len(report.rows), 'run')}, {size(len(data))}){more}")
+
+
+def _made(
+    settings: Settings,
+    sweep: str | None,
+    methods: tuple[str, ...],
+    streams: tuple[str, ...],
+    where: tuple[str, ...],
+    smoke: bool,
+    output: Path,
+) -> tuple[Report, bytes, Path | None]:
+    """Write the page and what lies beside it; return what it says, its bytes and the folder beside it, if any."""
     many = len(Store.open(settings.root).keys()) >= MANY
     from suite.report.painter import Painter
 
@@ -69,26 +99,15 @@ def command(
     root = "" if settings.root == Settings.root else str(settings.root)
     about = Origin(str(code()["version"] or "unknown"), program(), Path(sweep or "").stem, root,
                    tuple(_damaged(settings.root)))  # fmt: skip
-    collects = gc.isenabled()
-    gc.disable()  # a collection would walk over thousands of rows again and again
-    try:
-        report = Report.of(runs.rows, runs.wanted, runs.failures, about, allow_smoke=smoke)
-        folder, started = output.with_name(folder_of(output.name)), list[Callable[[], None]]()
-        write = partial(_written, folder, lambda: beside(report, output.name))
-        page = render(report, output.name, apart=lambda: started.append(_aside(write, many)), painter=painter)
-        for wait in started:
-            wait()
-        data, files = page.html.encode(), 0 if page.whole else report.folds
-        place(output, data)  # last: whoever sees the page finds what it leads to
-    except OSError as error:
-        raise SuiteError(f"{output} cannot be written: {error.strerror}", Exit.ENVIRONMENT) from None
-    finally:
-        if collects:
-            gc.enable()
-    if settings.json:
-        settings.emit({"output": str(output), "runs": len(report.rows), "bytes": len(data), "beside": files})
-    more = f" and {count(files, 'file')} in {folder_of(output.name)}/" if files else ""
-    settings.note(f"wrote {output} ({count(len(report.rows), 'run')}, {size(len(data))}){more}")
+    report = Report.of(runs.rows, runs.wanted, runs.failures, about, allow_smoke=smoke)
+    folder, started = output.with_name(folder_of(output.name)), list[Callable[[], None]]()
+    write = partial(_written, folder, lambda: beside(report, output.name))
+    page = render(report, output.name, apart=lambda: started.append(_aside(write, many)), painter=painter)
+    for wait in started:
+        wait()
+    data = page.html.encode()
+    place(output, data)  # last: whoever sees the page finds what it leads to
+    return report, data, None if page.whole else folder
 
 
 def _aside(work: Callable[[], None], many: bool) -> Callable[[], None]:

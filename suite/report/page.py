@@ -72,7 +72,6 @@ def render(
     others = published(report.rows)
     if inside is None:  # not before: what a copy is made of takes longer to read afterwards
         apart()
-    _ = report.sheets  # while figures are drawn
     shown = partial(_page, env, report, name, pictures(), others)
     if inside is not None:
         if len((html := shown(inside, True)).encode()) <= limit:
