@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
+from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from grace.training.phase import Recipe
@@ -25,7 +26,8 @@ def build(kind: type, values: Mapping[str, Any], where: str = "method") -> Any:
 
 def amend(config: Any, values: Mapping[str, Any], where: str) -> Any:
     """Return a copy of a Config or Recipe with `values` put in; raises SuiteError as `build` does."""
-    types, known = get_type_hints(type(config)), [field.name for field in fields(config)]
+    kind: type = type(config)
+    types, known = _types(kind), [field.name for field in fields(config)]
     changes = {}
     for name, value in values.items():
         if name not in known:
@@ -37,6 +39,12 @@ def amend(config: Any, values: Mapping[str, Any], where: str) -> Any:
         return replace(config, **changes)
     except ValueError as error:
         raise SuiteError(f"{where}: {error}") from None
+
+
+@cache
+def _types(kind: type) -> dict[str, Any]:
+    """Return the types of a Config's fields; working them out takes longer than what they are for."""
+    return get_type_hints(kind)
 
 
 def plain(config: Any) -> dict[str, Any]:
