@@ -30,14 +30,19 @@ def command(settings: Settings, /, name: str | None, **launch: Any) -> Exit:
     return carry_out(settings, placed(sweep, launch))
 
 
-def kept_sweep(settings: Settings, name: str | None) -> Sweep:
-    """Return a sweep of the results folder by its name, or the newest; raises SuiteError with the nearest name."""
+def kept_file(settings: Settings, name: str | None) -> Path:
+    """Return the file of a sweep of the results folder, or of the newest; raises SuiteError with the nearest name."""
     kept = Store.open(settings.root).sweeps()
     if not kept:
         raise SuiteError(f"no sweep under {settings.root}; run starts one", Exit.NOTHING)
     if name is not None and name not in kept:
         raise unknown("sweep", name, kept)
-    path = kept[name] if name else max(kept.values(), key=lambda path: path.stat().st_mtime_ns)
+    return kept[name] if name else max(kept.values(), key=lambda path: path.stat().st_mtime_ns)
+
+
+def kept_sweep(settings: Settings, name: str | None) -> Sweep:
+    """Return a sweep of the results folder by its name, or the newest; raises SuiteError with the nearest name."""
+    path = kept_file(settings, name)
     if name is None:
         settings.note(f"sweep {path.stem}")
     sweep = with_own(read_sweep(path), settings)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import click
 
+from suite.cli.resume import kept_file
 from suite.cli.settings import Settings
 from suite.cli.verbs import Verb
 from suite.cli.words import command as typed
 from suite.cli.words import program
-from suite.errors import Exit, SuiteError, unknown
 from suite.stopping import ask
-from suite.store import Store
 from suite.watching import Watcher
 
 
@@ -19,11 +18,7 @@ from suite.watching import Watcher
 @click.pass_obj
 def command(settings: Settings, /, name: str) -> None:
     """Ask whoever works on SWEEP, on any machine, to save at the next safe point and leave; `resume` goes on."""
-    kept = Store.open(settings.root).sweeps()
-    if not kept:
-        raise SuiteError(f"no sweep under {settings.root}; run starts one", Exit.NOTHING)
-    if name not in kept:
-        raise unknown("sweep", name, kept)
+    kept_file(settings, name)
     ask(settings.root, name)
     if Watcher(settings.root, name).look().over:
         settings.note(f"sweep {name}: nobody seems to be at work on it")

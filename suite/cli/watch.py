@@ -9,14 +9,13 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from suite.cli.resume import kept_file
 from suite.cli.settings import Settings
 from suite.cli.verbs import Verb
 from suite.cli.words import command as typed
 from suite.cli.words import duration, program
-from suite.errors import Exit, SuiteError, unknown
 from suite.picture import Failed
 from suite.screen import drawn, ended
-from suite.store import Store
 from suite.watching import View, Watcher
 
 GLANCE = 1.0  # seconds between looks
@@ -34,7 +33,7 @@ def command(settings: Settings, /, name: str | None, once: bool) -> None:
     A sweep goes on whether it is watched or not: Ctrl-C closes the view, the same command opens it again. Accuracy,
     backbones and memory are those after the last task that is over.
     """
-    sweep = _kept(settings, name)
+    sweep = kept_file(settings, name).stem
     watcher = Watcher(settings.root, sweep)
     view = watcher.look()
     if settings.json:
@@ -44,16 +43,6 @@ def command(settings: Settings, /, name: str | None, once: bool) -> None:
         settings.out.print(_shown(settings, sweep, view, whole=True))
     else:
         (_screen if settings.out.is_terminal else _lines)(settings, sweep, watcher)
-
-
-def _kept(settings: Settings, name: str | None) -> str:
-    """Return the name of a sweep of the results folder, or of the newest; raises SuiteError with the nearest name."""
-    kept = Store.open(settings.root).sweeps()
-    if not kept:
-        raise SuiteError(f"no sweep under {settings.root}; run starts one", Exit.NOTHING)
-    if name is not None and name not in kept:
-        raise unknown("sweep", name, kept)
-    return name or max(kept.values(), key=lambda path: path.stat().st_mtime_ns).stem
 
 
 def _remark(settings: Settings, sweep: str, view: View) -> Text:
