@@ -15,10 +15,7 @@ from suite.errors import Exit, SuiteError, unknown
 from suite.grouping import Row
 from suite.metric import Metric, metric_of
 from suite.pairing import Match, Side, matched, why
-from suite.stats import bootstrap as bootstrap  # others import it from here too
-
-FEW = 5  # with fewer pairs an interval's ends are little more than the pairs themselves
-TIE = 1e-12  # accuracies of the same hits may differ by their rounding
+from suite.stats import FEW, bootstrap, outcomes
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ def compare(rows: Iterable[Row], a: str, b: str, metric: str = "avg", *, allow_s
     if not matches:
         raise _nothing(sides, kept, lone)
     streams = _paired(matches, figure)
-    wins, ties, losses = _record([each.difference for each in streams], figure)
+    wins, ties, losses = outcomes([each.difference for each in streams], figure.better)
     title_a, title_b = (f"{own[0]['title']}{side.suffix}" for side, own in zip(sides, kept, strict=True))
     return Comparison(
         a=str(sides[0]),
@@ -158,7 +155,7 @@ def _paired(matches: Sequence[Match], metric: Metric) -> tuple[Paired, ...]:
     for (protocol, id_, precision), found in places.items():
         pairs = tuple(_pair(match, metric.field) for match in found)
         differences = [pair.difference for pair in pairs]
-        wins, ties, losses = _record(differences, metric)
+        wins, ties, losses = outcomes(differences, metric.better)
         name = protocol if ids[protocol] == 1 else f"{protocol} #{id_}"
         streams.append(
             Paired(
@@ -181,12 +178,6 @@ def _pair(match: Match, field: str) -> Pair:
     (one, other), alike = match.rows, match.alike
     values = float(one[field]), float(other[field])
     return Pair(alike.order_seed, alike.train_seed, *values, (one["key"], other["key"]))
-
-
-def _record(differences: Sequence[float], metric: Metric) -> tuple[int, int, int]:
-    """Return how often A is better, as good, worse."""
-    gains = [difference * metric.better for difference in differences]
-    return sum(g > TIE for g in gains), sum(abs(g) <= TIE for g in gains), sum(g < -TIE for g in gains)
 
 
 def _lone(

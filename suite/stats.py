@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 RESAMPLES, SEED, LEVEL = 10_000, 0, 95  # of the bootstrap; LEVEL in %
 BLOCK = 1_000_000  # numbers resampled at a time, which bounds memory
+FEW = 5  # with fewer pairs an interval's ends are little more than the pairs themselves
+TIE = 1e-12  # accuracies of the same hits may differ by their rounding
 
 
 class Summary(NamedTuple):
@@ -50,3 +52,18 @@ def _bootstrap(given: tuple[float, ...]) -> tuple[float, float] | None:
     means = np.concatenate([values[random.integers(n, size=(size, n))].mean(axis=1) for size in sizes])
     low, high = np.quantile(means, [(100 - LEVEL) / 200, (100 + LEVEL) / 200])
     return float(low), float(high)
+
+
+class Outcomes(NamedTuple):
+    """How many of some pairs the first won, drew and lost."""
+
+    wins: int
+    ties: int
+    losses: int
+
+
+def outcomes(differences: Iterable[float], better: int) -> Outcomes:
+    """Count differences, the first of a pair minus the second; `better` is 1 where more is better, -1 where less is."""
+    gains = [difference * better for difference in differences]
+    wins, losses = sum(gain > TIE for gain in gains), sum(gain < -TIE for gain in gains)
+    return Outcomes(wins, len(gains) - wins - losses, losses)

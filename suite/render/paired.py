@@ -7,10 +7,10 @@ import io
 from collections import defaultdict
 from collections.abc import Iterator
 
-from suite.paired import FEW, Comparison, Paired
+from suite.paired import Comparison, Paired
 from suite.render import DASH
 from suite.render.markdown import escape
-from suite.stats import LEVEL, RESAMPLES
+from suite.stats import FEW, LEVEL, RESAMPLES
 
 MANY = 5  # seeds or orders that are named one by one
 COLUMNS = ("protocol", "pairs", "A", "B", "A - B", f"{LEVEL} % interval", "win/tie/loss")

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from suite.report.lines import FEW, TIE, Beside, Line, Place, beside
+from suite.report.lines import Beside, Line, Place, beside
 from suite.report.text import largest
-from suite.stats import Summary
+from suite.stats import FEW, TIE, Summary
 
 METRIC = "avg"
 SAME = 1e-6  # MiB: an eighth of a number

@@ -13,11 +13,8 @@ from suite.figures.style import style
 from suite.grouping import Row, Stream, Wanted, stream_of, streams
 from suite.report.text import between
 from suite.results import UPPER_BOUND
-from suite.stats import Summary, bootstrap, summarise
+from suite.stats import FEW, Summary, bootstrap, outcomes, summarise
 from suite.tables.choice import alignment_of, base_of
-
-TIE = 1e-12  # accuracies of the same hits may differ by their rounding
-FEW = 5  # fewer pairs resample to so few different means that an interval says little
 
 
 @dataclass(frozen=True)
@@ -129,10 +126,7 @@ def beside(ours: Iterable[Row], theirs: Iterable[Row], field: str, better: int =
     apart = [value for value in apart if isfinite(value)]
     if not apart:
         return None
-    wins = sum(better * value > TIE for value in apart)
-    losses = sum(better * value < -TIE for value in apart)
-    mean = fsum(apart) / len(apart)
-    return Beside(len(apart), mean, bootstrap(apart), wins, len(apart) - wins - losses, losses)
+    return Beside(len(apart), fsum(apart) / len(apart), bootstrap(apart), *outcomes(apart, better))
 
 
 def _twin(run: Row) -> tuple[Any, ...]:

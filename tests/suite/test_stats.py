@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite.stats import LEVEL, Summary, bootstrap, summarise
+from suite.stats import LEVEL, Summary, bootstrap, outcomes, summarise
 
 
 def test_three_values() -> None:
@@ -83,3 +83,9 @@ def test_again_it_is_the_same_and_of_negatives_the_mirror_image() -> None:
     assert bootstrap(list(values)) == (low, high)
     assert bootstrap([-value for value in values]) == pytest.approx((-high, -low))
     assert -0.1 <= low < sum(values) / 6 < high <= 0.7
+
+
+def test_outcomes_count_by_which_end_is_better_and_rounding_is_a_tie() -> None:
+    assert outcomes([0.2, -0.1, 1e-13, 0.0], better=1) == (1, 2, 1)
+    assert outcomes([0.2, 0.3, -0.1], better=-1) == (1, 0, 2)
+    assert outcomes([], better=1) == (0, 0, 0)
