@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -120,8 +119,9 @@ def carry_out(settings: Settings, sweep: Sweep) -> Exit:
 
 def _later(found: Plan) -> list[str]:
     """Say how many runs wait for others."""
-    waiting = Counter(wish.waits_for for wish in found.waiting)
-    return [f"{count(number, 'run')} later: what they are follows from {label}" for label, number in waiting.items()]
+    waiting = [wish.waits_for for wish in found.waiting]
+    of = waiting[0] if len(set(waiting)) == 1 else f"{count(len(set(waiting)), 'run')} of these (plan says which)"
+    return [f"{count(len(waiting), 'run')} later: what they are follows from {of}"] if waiting else []
 
 
 def _fetch(settings: Settings, left: list[Planned], options: LaunchOptions) -> None:

@@ -28,6 +28,8 @@ def test_a_sweep_is_run_in_the_order_that_it_needs(call: Call) -> None:
     assert {each["for"] for each in before["waiting"]} == {"grace toy-b0i5 o1993 s0"}
     first = call(*RUN, *ONE)
     assert first.code == Exit.DONE, first.err
+    assert first.err.count(" later: ") == 2  # once per stage, whatever waits
+    assert "4 runs later: what they are follows from grace toy-b0i5 o1993 s0" in first.err
     assert "not run: der toy-b0i5+align=grace: its 2 backbones take" in first.err
     rows = {(row["method"], row["protocol"]): row for row in call("results", "--json").json}
     assert set(rows) == {
