@@ -17,7 +17,7 @@ MEASURED = ("accuracy", "old", "new", "seen", "backbones", "parameters", "memory
 class Event:
     """One thing that happened to the run `key` (to a lane, for kind `lane`). By kind, `fields` holds:
 
-    * claimed: lane, attempt (1, and more when its process died before)
+    * claimed: lane, attempt (1, and more when its process died before), size (of the lane, in slots of the usual size)
     * progress: task, tasks, phase, epoch, epochs, images_per_second, and of its training so far: trained (epochs of the
       whole run), work (of them, by this attempt), losses (trained, phase and the mean per term of each epoch since the
       event before)
@@ -28,7 +28,7 @@ class Event:
     * stopped, elsewhere: nothing; the state is saved, another process is at it
     * lane: state, and by state: "connecting" address (None: a Ray of our own), "connected" nothing, "starting" lanes,
       "ready" lane, host and device (where its runs are worked on from now on), "lost" lane and reason (it is launched
-      again), "broken" lane, reason and code (an exit code)
+      again), "broken" lane, reason and code (an exit code), "waiting" reason (for what, as long as it is not there)
     """
 
     kind: Kind

@@ -32,6 +32,10 @@ class LaunchOptions:
     max_concurrent: int | None = None
     engine: Way = "auto"  # how to carry out the training; results differ by rounding, as they do between devices
     checkpoint_seconds: float = 60.0
+    mixed: bool = False  # where runs take GPUs, nodes without any work too, on their CPUs
+    stall_minutes: float = 60.0  # without progress, after which a run is taken for hung
+    patience_minutes: float = 10.0  # to wait for what is gone for now: room on the disk, the root, a node
+    sizes: Mapping[str, int] = field(default_factory=dict)  # key -> how many slots' room a run wants, where not one
     sources: Mapping[str, str] = field(default_factory=dict)  # key -> where the run's settings come from
     plugins: Sequence[Plugin] = ()  # the user's own methods: their texts, since workers may not see the files
 
@@ -46,6 +50,9 @@ class LaunchOptions:
             self.max_concurrent is None or self.max_concurrent >= 1,
             f"--max-concurrent must be at least 1, not {self.max_concurrent}",
         )
+        for name in ("checkpoint_seconds", "stall_minutes", "patience_minutes"):
+            option = f"--{name.replace('_', '-')}"
+            _usage(getattr(self, name) >= 0, f"{option} must not be negative, not {getattr(self, name):g}")
         if self.engine not in WAYS:
             error = unknown("engine", str(self.engine), WAYS, few=True)
             error.code = Exit.USAGE

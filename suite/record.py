@@ -103,12 +103,13 @@ class Failure:
 
     key: str
     label: str
-    kind: Literal["error", "oom", "non-finite", "data", "crashed"]
+    kind: Literal["error", "oom", "non-finite", "data", "crashed", "hung"]
     reason: str  # one line
     where: str  # task, phase and epoch, or file and line
     traceback: str
     host: str
     time: str  # ISO 8601, with time zone
+    size: int = 1  # of the slot that it ran in, in slots of the usual size
 
 
 def jsonable(value: Any) -> Any:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
 
 import protocols
 from grace.nets import BACKBONES
@@ -44,6 +44,10 @@ class Launch(BaseModel):
     data: str = "data"
     download: bool = True
     engine: Way = "auto"
+    checkpoint_seconds: NonNegativeFloat = 60.0  # between checkpoints of a run; 0 for every epoch
+    mixed: bool = False
+    stall_minutes: NonNegativeFloat = 60.0
+    patience_minutes: NonNegativeFloat = 10.0
     track: list[Literal["tensorboard", "mlflow", "wandb"]] = []
 
 

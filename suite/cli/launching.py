@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 DIR = click.Path(path_type=Path)
+SPAN = click.FloatRange(min=0)
 
 
 def trackers(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> list[str] | None:
@@ -47,6 +48,14 @@ OPTIONS = (
     click.option("--cpus-per-run", type=click.IntRange(min=1), metavar="C", help="Cores of a run (default 1)."),
     click.option(
         "--max-concurrent", type=click.IntRange(min=1), metavar="N", help="Runs at a time (default: what fits)."
+    ),
+    click.option("--mixed", is_flag=True, default=None, help="On nodes without GPUs, runs use their CPUs."),
+    click.option(
+        "--checkpoint-seconds", type=SPAN, metavar="S", help="Between checkpoints (default 60; 0: each epoch)."
+    ),
+    click.option("--stall-minutes", type=SPAN, metavar="M", help="Without progress a run is hung (default 60)."),
+    click.option(
+        "--patience-minutes", type=SPAN, metavar="M", help="Wait for a disk or node that is gone (default 10)."
     ),
     click.option("--data", type=DIR, metavar="DIR", help="Data folder (default ./data)."),
     click.option("--download/--no-download", default=None, help="Whether to fetch missing data (default: yes)."),
