@@ -17,15 +17,16 @@ import ray
 
 from suite.errors import Exit, SuiteError
 from suite.events import Event
-from suite.lanes import POLL, Ended, end_session
 from suite.lanes.fleet import Fleet
-from suite.lanes.lane import Job, attempt
+from suite.lanes.lane import Job, attempt, cause
 from suite.lanes.nodes import Nodes, on
+from suite.lanes.process import POLL, Ended, end_session
 from suite.launch import LaunchOptions, Observe
 from suite.queue import Queue, State
 from suite.slots import Slot, places
 
 OBJECTS = 128 * 2**20  # bytes of our own Ray's object store; nothing large goes through it
+ANSWER = 60.0  # seconds for the queue to answer
 ENDING = 10.0  # seconds for lanes without work to end by themselves
 
 
@@ -50,10 +51,13 @@ def main() -> None:
         nodes = Nodes(None if options.address is None else folder, lambda text: tell(noted(text)))
         nodes.begin()
         options, kinds = measure(options, nodes)
-        job = Job(folder.name, {spec.key: spec for spec in specs}, options, code, attempt, folder)
+        job = Job(f"{folder.name}-{os.getpid()}", {spec.key: spec for spec in specs}, options, code, attempt, folder)
         tell(Ended(stopped=drive(job, kinds, nodes, folder, tell, asked.is_set)))
     except SuiteError as error:
         tell(Ended(error=str(error), code=int(error.code)))
+    except ConnectionError as error:
+        tell(Ended(error=str(error), code=int(Exit.ENVIRONMENT), lost=True))
+        os._exit(1)  # Ray would try to reach it for minutes; who started us ends what we started
     except Exception as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         tell(Ended(error=reason, code=int(Exit.ENVIRONMENT)))
@@ -98,6 +102,16 @@ def measure(options: LaunchOptions, nodes: Nodes) -> tuple[LaunchOptions, list[S
     return replace(options, gpus_per_run=gpus, sizes=sizes), kinds
 
 
+def _looked(queue: Any, address: str | None) -> State:
+    """Return the state of the queue; raises ConnectionError when the cluster does not answer."""
+    try:
+        state: State = ray.get(queue.look.remote(), timeout=ANSWER)
+    except ray.exceptions.RayError as error:
+        where = f"the Ray cluster at {address}" if address else "Ray"
+        raise ConnectionError(f"{where} has gone: {cause(error)}; the same command goes on") from error
+    return state
+
+
 def drive(
     job: Job, kinds: list[Slot], nodes: Nodes, folder: Path, observe: Observe, should_stop: Callable[[], bool]
 ) -> bool:
@@ -112,7 +126,7 @@ def drive(
     fleet, asked = Fleet(job, kinds, nodes, folder, queue, observe), False
     observe(Event("lane", "", {"state": "starting", "lanes": fleet.planned(len(job.specs))}))
     while True:
-        state: State = ray.get(queue.look.remote())
+        state = _looked(queue, job.options.address)
         for event in state.events:
             fleet.hear(event)
             observe(event)
