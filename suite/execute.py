@@ -20,6 +20,7 @@ from grace.streams.catalogue import DatasetSpec
 from grace.streams.datasets import fingerprint, load
 from grace.streams.samples import Dataset
 from grace.training.engine import PRECISIONS, Engine, Way
+from grace.training.parallel import ALONE, RankLost, Ranks
 from grace.training.trainer import Observer, Progress, Stopped
 from suite.configure import build
 from suite.declared import declared
@@ -49,6 +50,7 @@ def execute(
     checkpoint_seconds: float,
     observe: Observer,
     origin: Mapping[str, Any],
+    ranks: Ranks = ALONE,
 ) -> RunRecord:
     """Work on one run, going on from what `folder` holds, and return its record.
 
@@ -83,6 +85,7 @@ def execute(
         observe=observe,
         checkpoint_seconds=checkpoint_seconds,
         engine=Engine(spec.precision, engine),
+        ranks=ranks,
     )
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     plugin = plugin_of(spec.method)
@@ -147,6 +150,7 @@ def attempt(
     observe: Observe,
     should_stop: Callable[[], bool],
     code: Mapping[str, Any],
+    ranks: Ranks = ALONE,
 ) -> Event:
     """Work on one run for a store, unless it is done or another process is at it; return how it ended.
 
@@ -161,7 +165,7 @@ def attempt(
     try:
         if store.done(spec.key):
             return Event("finished", spec.key, {"already": True})
-        return _worked(spec, store, options, observe, should_stop, code)
+        return _worked(spec, store, options, observe, should_stop, code, ranks)
     except OSError as error:
         if error.errno in FULL:
             raise SuiteError(
@@ -180,29 +184,32 @@ def _worked(
     observe: Observe,
     should_stop: Callable[[], bool],
     code: Mapping[str, Any],
+    ranks: Ranks = ALONE,
 ) -> Event:
     device, clock = device_for(options.gpus_per_run), time.monotonic()
     try:
         for plugin in options.plugins:
             adopt(plugin)
-        record = execute(
-            spec,
-            store.work(spec.key),
-            data=options.data,
-            download=options.download,
-            threads=options.cpus_per_run,
-            device=device,
-            engine=options.engine,
-            checkpoint_seconds=options.checkpoint_seconds,
-            observe=_Teller(spec.key, observe, should_stop),
-            origin=origin(options, spec.key, code),
-        )
+        with ranks.meeting(spec.key):
+            record = execute(
+                spec,
+                store.work(spec.key),
+                data=options.data,
+                download=options.download,
+                threads=options.cpus_per_run,
+                device=device,
+                engine=options.engine,
+                checkpoint_seconds=options.checkpoint_seconds,
+                observe=_Teller(spec.key, observe, should_stop),
+                origin=origin(options, spec.key, code),
+                ranks=ranks,
+            )
         store.write(record)
     except Stopped:
         return Event("stopped", spec.key)
     except Exception as error:
         everywhere = isinstance(error, SuiteError) and error.code == Exit.ENVIRONMENT
-        if everywhere or (isinstance(error, OSError) and error.errno in FULL):
+        if everywhere or isinstance(error, RankLost) or (isinstance(error, OSError) and error.errno in FULL):
             raise
         failure = failure_of(spec, error)
         store.fail(failure)

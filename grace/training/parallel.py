@@ -8,7 +8,8 @@ a net, so that phases may train whatever they like.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -186,6 +187,18 @@ class Ranks:
             raise RankLost(f"rank {self.rank}: {reason or line(error)}") from error
         if any(reasons) and not all(reasons):
             raise RankLost("; ".join(f"rank {rank}: {each}" for rank, each in enumerate(reasons) if each))
+
+    @contextmanager
+    def meeting(self, call: str = "") -> Iterator[None]:
+        """Do a run's work inside, and `settle` at its end, however it comes; `call` is told those who await it."""
+        if call:
+            self.decided(lambda: call)
+        try:
+            yield
+        except Exception as error:
+            self.settle(line(error))
+            raise
+        self.settle()
 
     def _all(self, value: object) -> list[Any]:
         """Return every rank's value."""

@@ -26,6 +26,7 @@ from suite.errors import Exit, SuiteError
 from suite.events import Event
 from suite.lanes import POLL, Ended, end_session
 from suite.lanes.lane import Job, Obituary, attempt, cause, lane
+from suite.lanes.ranks import group, lanes_of, workers_of
 from suite.launch import LaunchOptions, Observe, lanes_that_fit
 from suite.queue import Queue, State
 
@@ -51,8 +52,9 @@ def main() -> None:
     try:
         join(options, session)
         tell(Event("lane", "", {"state": "connected"}))
-        options, count = size(options, folder)
-        job = Job(folder.name, {spec.key: spec for spec in specs}, options, code, attempt)
+        workers = workers_of(specs)
+        options, count = size(options, folder, workers)
+        job = Job(folder.name, {spec.key: spec for spec in specs}, options, code, attempt, workers)
         tell(Ended(stopped=drive(job, min(count, len(job.specs)), folder, tell, asked.is_set)))
     except SuiteError as error:
         tell(Ended(error=str(error), code=int(error.code)))
@@ -87,12 +89,13 @@ def join(options: LaunchOptions, session: str) -> None:
     ray.init(options.address, runtime_env=shipped, **quiet)
 
 
-def size(options: LaunchOptions, folder: Path) -> tuple[LaunchOptions, int]:
+def size(options: LaunchOptions, folder: Path, workers: int = 1) -> tuple[LaunchOptions, int]:
     """Return the options with a number of GPUs for each run, and how many lanes there may be; raises SuiteError."""
     nodes: list[dict[str, Any]] = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     gpus = options.gpus_per_run
     gpus = float(any(node["Resources"].get("GPU") for node in nodes)) if gpus is None else gpus
     count = lanes_that_fit([node["Resources"] for node in nodes], options.cpus_per_run, gpus, LANE_BYTES)
+    count = lanes_of(count, workers)
     if options.address is not None:
         probe([node for node in nodes if node["Resources"].get("CPU")], folder)
     return replace(options, gpus_per_run=gpus), min(count, options.max_concurrent or count)
@@ -174,7 +177,7 @@ def _fit(job: Job, name: str, folder: Path, queue: Any, over: threading.Event) -
                 lane,
                 train_loop_config={"job": job, "lane": name},
                 scaling_config=ScalingConfig(
-                    num_workers=1, use_gpu=bool(options.gpus_per_run), resources_per_worker=resources
+                    num_workers=job.workers, use_gpu=bool(options.gpus_per_run), resources_per_worker=resources
                 ),
                 run_config=RunConfig(
                     name=name,
@@ -182,6 +185,7 @@ def _fit(job: Job, name: str, folder: Path, queue: Any, over: threading.Event) -
                     failure_config=FailureConfig(max_failures=-1),  # the queue counts, per run
                     callbacks=callbacks,
                 ),
+                **group(job.workers, bool(options.gpus_per_run)),
             ).fit()
             return
         except Exception as error:

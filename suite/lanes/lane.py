@@ -12,14 +12,15 @@ from ray.train import UserCallback
 
 from suite.errors import Exit
 from suite.events import Event, ready
-from suite.launch import LaunchOptions, Observe
+from suite.lanes.ranks import follow, leading, lost, ranks_of
+from suite.launch import LaunchOptions
 from suite.provenance import now
 from suite.queue import Claim, Line, serve
 from suite.record import Failure
 from suite.spec import RunSpec
 from suite.store import Store
 
-Work = Callable[[RunSpec, Store, LaunchOptions, Observe, Callable[[], bool], Mapping[str, Any]], Event]
+Work = Callable[..., Event]  # of what suite.execute.attempt takes
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Job:
     options: LaunchOptions
     code: Mapping[str, Any]
     work: Work
+    workers: int = 1  # of each lane
 
 
 def attempt(*arguments: Any) -> Event:
@@ -44,6 +46,10 @@ def lane(config: dict[str, Any]) -> None:
     """Work on runs until the queue has none left; `config` holds the job and the lane's name."""
     job: Job = config["job"]
     name: str = config["lane"]
+    ranks = ranks_of(job)
+    if ranks is not None and not ranks.leads:
+        return follow(job, ranks)
+    several = () if ranks is None else (ranks,)
     queue = ray.get_actor(job.queue)
     with Line(name, lambda method, *arguments: ray.get(getattr(queue, method).remote(*arguments))) as line:
         try:
@@ -54,10 +60,13 @@ def lane(config: dict[str, Any]) -> None:
                 spec = job.specs[str(claim.key)]
                 if claim.lost:
                     return _lost(spec, claim.lost, store)
-                return job.work(spec, store, job.options, line.tell, line.should_stop, job.code)
+                return job.work(spec, store, job.options, line.tell, line.should_stop, job.code, *several)
 
-            serve(line, name, work)
+            with leading(ranks) as pause:
+                serve(line, name, work, pause)
         except Exception as error:  # not a run's but this lane's; raised, Ray Train would start it again for ever
+            if ranks is not None and lost(error):
+                raise
             reason, number = str(error) or repr(error), getattr(error, "code", Exit.BUG)
             line.tell(Event("lane", "", {"lane": name, "state": "broken", "reason": reason, "code": int(number)}))
 

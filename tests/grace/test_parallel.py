@@ -162,11 +162,8 @@ def finished(ranks: Ranks, name: str, folder: Path | None = None, stop: int = 0)
         records = run(learner, ranks=ranks, folder=folder, observe=observe, checkpoint_seconds=0.0)
     except Stopped:
         return "stopped", [], len(told)
-    return (
-        digest(learner.state_dict()),
-        records[-1].predictions[next(iter(records[-1].predictions))].tolist(),
-        len(told),
-    )
+    headline = next(iter(records[-1].predictions.values()))
+    return digest(learner.state_dict()), headline.tolist(), len(told)
 
 
 @pytest.mark.parametrize("name", METHODS)
