@@ -95,6 +95,12 @@ Observe = Callable[[Event], None]
 Launch = Callable[["Sequence[RunSpec]", LaunchOptions, Observe, Callable[[], bool]], Outcome]
 
 
+def carries(options: LaunchOptions, workers: int) -> None:
+    """Raise SuiteError where runs of several workers are to be worked on without Ray."""
+    alone = options.address != HERE or workers == 1
+    _usage(alone, f"runs of {workers} workers need Ray; leave --address none out, or --workers {workers}")
+
+
 def launcher(options: LaunchOptions) -> Launch:
     """Return the launch for the address: in this process, or on Ray, which is imported only then."""
     if options.address == HERE:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from suite.errors import Exit, SuiteError
 from suite.events import Event, ready
 from suite.execute import attempt, device_for
-from suite.launch import LaunchOptions, Observe, Outcome
+from suite.launch import LaunchOptions, Observe, Outcome, carries
 from suite.provenance import code
 from suite.queue import Claim, Queue, serve
 from suite.spec import RunSpec
@@ -21,8 +20,7 @@ def launch(
     specs: Sequence[RunSpec], options: LaunchOptions, observe: Observe, should_stop: Callable[[], bool]
 ) -> Outcome:
     """Work on the runs; `should_stop` is asked after every epoch, KeyboardInterrupt stops at once."""
-    if any(spec.workers > 1 for spec in specs):
-        raise SuiteError("runs of several workers need Ray: leave --address none out", Exit.USAGE)
+    carries(options, max((spec.workers for spec in specs), default=1))
     device = device_for(options.gpus_per_run)
     runs = {spec.key: spec for spec in specs}
     store, queue, outcome, origin = Store.open(options.root, write=True), Queue(list(runs)), Outcome(), code()

@@ -15,7 +15,7 @@ from suite.cli.verbs import OneOf, Several
 from suite.cli.wanted import alone, split
 from suite.cli.words import command, count, program
 from suite.errors import Exit, SuiteError
-from suite.launch import HERE, LaunchOptions, Outcome, launcher
+from suite.launch import HERE, LaunchOptions, Outcome, carries, launcher
 from suite.plan import Plan, Planned, longest_first, plan
 from suite.plugins import read_plugin
 from suite.resolver import Wish
@@ -81,18 +81,21 @@ def launch_options(function: F) -> F:
     return function
 
 
-def placed(sweep: Sweep, given: Mapping[str, Any]) -> Sweep:
-    """Return the sweep with the launch options that were given, so that `resume` need not be told again."""
+def placed(sweep: Sweep, given: Mapping[str, Any], kept: bool = False) -> Sweep:
+    """Return the sweep with the launch options that were given, so that `resume` need not be told again.
+
+    Several GPUs for a run are a worker for each, which one that is `kept` has or has not: SuiteError.
+    """
     changes = {name: value for name, value in given.items() if value is not None}
     gpus = changes.get("gpus_per_run")
     if gpus is not None and gpus > 1:
-        sweep, changes["gpus_per_run"] = _several(sweep, gpus), 1.0
+        sweep, changes["gpus_per_run"] = _several(sweep, gpus, kept), 1.0
     if "data" in changes:
         changes["data"] = str(changes["data"].absolute())
     return sweep.model_copy(update={"launch": sweep.launch.model_copy(update=changes)})
 
 
-def _several(sweep: Sweep, gpus: float) -> Sweep:
+def _several(sweep: Sweep, gpus: float, kept: bool) -> Sweep:
     """Return the sweep with a worker for each GPU of a run; raises SuiteError for what is no number of them."""
     if gpus != int(gpus):
         raise SuiteError(
@@ -100,7 +103,7 @@ def _several(sweep: Sweep, gpus: float) -> Sweep:
             f"several; {int(gpus)} is near",
             Exit.USAGE,
         )
-    if "workers" in sweep.model_fields_set and sweep.workers != gpus:
+    if (kept or "workers" in sweep.model_fields_set) and sweep.workers != gpus:
         raise SuiteError(
             f"--gpus-per-run {gpus:g} is a worker for each GPU, and these runs have {count(sweep.workers, 'worker')}; "
             "--gpus-per-run 1 gives each worker one",
@@ -124,6 +127,7 @@ def carry_out(settings: Settings, sweep: Sweep) -> Exit:
     options = LaunchOptions(
         root=settings.root, **{**launch, "data": Path(launch["data"])}, sources=sources, plugins=plugins
     )
+    carries(options, sweep.workers)
     store = Store.open(settings.root, write=True)
     outcome, stop, first = Outcome(), Stop(settings, Asked(settings.root, sweep_name(sweep))), found
     said: list[str] = []

@@ -32,7 +32,8 @@ def row(
         "avg": sum(curve) / len(curve), "last": curve[-1], "tasks": len(curve), "classes": 2 * len(curve),
         "notes": [{}] * len(curve), "matrix": [[value] * (t + 1) for t, value in enumerate(curve)],
         "params_curve": list(parameters), "params_final": parameters[-1], "exemplar_mb": 2.0,
-        "survey_mb": 6.0, "memory_mb": 7.5, "alignment": alignment, "base_protocol": protocol, "budget_mb": None, "settled": True, **more,
+        "survey_mb": 6.0, "memory_mb": 7.5, "alignment": alignment,
+        "base_protocol": protocol, "budget_mb": None, "settled": True, **more,
     }  # fmt: skip
 
 
