@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from grace.training.parallel import ALONE, RankLost, Ranks
 from grace.training.trainer import Progress, Stopped
 from suite import logs
 from suite.diagnosis import failure_of
@@ -35,6 +36,7 @@ def attempt(
     observe: Observe,
     should_stop: Callable[[], bool],
     code: Mapping[str, Any],
+    ranks: Ranks = ALONE,
 ) -> Event:
     """Work on one run for a store, unless it is done or another process is at it; return how it ended.
 
@@ -44,7 +46,7 @@ def attempt(
     patience = Patience(store, options, observe, should_stop)
     while True:
         try:
-            return _locked(spec, store, options, patience.observe, should_stop, code)
+            return _locked(spec, store, options, patience.observe, should_stop, code, ranks)
         except Exception as error:
             patience.outwait(error)
         if should_stop():
@@ -58,6 +60,7 @@ def _locked(
     observe: Observe,
     should_stop: Callable[[], bool],
     code: Mapping[str, Any],
+    ranks: Ranks = ALONE,
 ) -> Event:
     """Work on one run while holding its lock."""
     if gone := store.away():
@@ -70,7 +73,7 @@ def _locked(
     try:
         if store.done(spec.key):
             return Event("finished", spec.key, {"already": True})
-        return _worked(spec, store, options, observe, should_stop, code)
+        return _worked(spec, store, options, observe, should_stop, code, ranks)
     finally:
         lock.release()
 
@@ -82,6 +85,7 @@ def _worked(
     observe: Observe,
     should_stop: Callable[[], bool],
     code: Mapping[str, Any],
+    ranks: Ranks = ALONE,
 ) -> Event:
     device, clock = device_for(options.gpus_per_run), time.monotonic()
     log = logs.path(store.root, spec.key)
@@ -89,24 +93,26 @@ def _worked(
     try:
         for plugin in options.plugins:
             adopt(plugin)
-        record = execute(
-            spec,
-            store.work(spec.key),
-            data=options.data,
-            download=options.download,
-            threads=options.cpus_per_run,
-            device=device,
-            engine=options.engine,
-            checkpoint_seconds=options.checkpoint_seconds,
-            observe=_Teller(spec.key, observe, should_stop, log),
-            origin=origin(options, spec.key, code),
-        )
+        with ranks.meeting(spec.key):
+            record = execute(
+                spec,
+                store.work(spec.key),
+                data=options.data,
+                download=options.download,
+                threads=options.cpus_per_run,
+                device=device,
+                engine=options.engine,
+                checkpoint_seconds=options.checkpoint_seconds,
+                observe=_Teller(spec.key, observe, should_stop, log),
+                origin=origin(options, spec.key, code),
+                ranks=ranks,
+            )
         store.write(record)
     except Stopped:
         event = Event("stopped", spec.key)
     except Exception as error:
         everywhere = isinstance(error, SuiteError) and error.code is Exit.ENVIRONMENT
-        if everywhere or trouble(store, error):
+        if everywhere or isinstance(error, RankLost) or trouble(store, error):
             raise
         failure = replace(failure_of(spec, error), size=options.sizes.get(spec.key, 1))
         store.fail(failure)

@@ -17,6 +17,7 @@ from grace.streams.catalogue import DatasetSpec
 from grace.streams.datasets import fingerprint, load
 from grace.streams.samples import Dataset
 from grace.training.engine import PRECISIONS, Engine, Way
+from grace.training.parallel import ALONE, Ranks
 from grace.training.trainer import Observer
 from suite.configure import build
 from suite.declared import declared
@@ -39,6 +40,7 @@ def execute(
     checkpoint_seconds: float,
     observe: Observer,
     origin: Mapping[str, Any],
+    ranks: Ranks = ALONE,
 ) -> RunRecord:
     """Work on one run, going on from what `folder` holds, and return its record.
 
@@ -73,6 +75,7 @@ def execute(
         observe=observe,
         checkpoint_seconds=checkpoint_seconds,
         engine=Engine(spec.precision, engine),
+        ranks=ranks,
     )
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     plugin = plugin_of(spec.method)

@@ -14,8 +14,8 @@ from suite.cli.signals import Stop
 from suite.cli.verbs import OneOf, Several
 from suite.cli.wanted import alone, split
 from suite.cli.words import command, count, program
-from suite.errors import Exit
-from suite.launch import HERE, LaunchOptions, Outcome, launcher
+from suite.errors import Exit, SuiteError
+from suite.launch import HERE, LaunchOptions, Outcome, carries, launcher
 from suite.plan import Plan, Planned, longest_first, plan
 from suite.plugins import read_plugin
 from suite.resolver import Wish
@@ -44,7 +44,9 @@ OPTIONS = (
     click.option(
         "--address", metavar="ADDRESS", help="Ray: auto, HOST:PORT; none for no Ray (default: one of our own)."
     ),
-    click.option("--gpus-per-run", type=float, metavar="G", help="A fraction lets runs share one (default 1 if any)."),
+    click.option(
+        "--gpus-per-run", type=float, metavar="G", help="A fraction: runs share one; 2, ...: data-parallel (default 1)."
+    ),
     click.option("--cpus-per-run", type=click.IntRange(min=1), metavar="C", help="Cores of a run (default 1)."),
     click.option(
         "--max-concurrent", type=click.IntRange(min=1), metavar="N", help="Runs at a time (default: what fits)."
@@ -79,12 +81,35 @@ def launch_options(function: F) -> F:
     return function
 
 
-def placed(sweep: Sweep, given: Mapping[str, Any]) -> Sweep:
-    """Return the sweep with the launch options that were given, so that `resume` need not be told again."""
+def placed(sweep: Sweep, given: Mapping[str, Any], kept: bool = False) -> Sweep:
+    """Return the sweep with the launch options that were given, so that `resume` need not be told again.
+
+    Several GPUs for a run are a worker for each, which one that is `kept` has or has not: SuiteError.
+    """
     changes = {name: value for name, value in given.items() if value is not None}
+    gpus = changes.get("gpus_per_run")
+    if gpus is not None and gpus > 1:
+        sweep, changes["gpus_per_run"] = _several(sweep, gpus, kept), 1.0
     if "data" in changes:
         changes["data"] = str(changes["data"].absolute())
     return sweep.model_copy(update={"launch": sweep.launch.model_copy(update=changes)})
+
+
+def _several(sweep: Sweep, gpus: float, kept: bool) -> Sweep:
+    """Return the sweep with a worker for each GPU of a run; raises SuiteError for what is no number of them."""
+    if gpus != int(gpus):
+        raise SuiteError(
+            f"--gpus-per-run {gpus:g}: a fraction up to 1, for runs that share a GPU, or a whole number, for a run on "
+            f"several; {int(gpus)} is near",
+            Exit.USAGE,
+        )
+    if (kept or "workers" in sweep.model_fields_set) and sweep.workers != gpus:
+        raise SuiteError(
+            f"--gpus-per-run {gpus:g} is a worker for each GPU, and these runs have {count(sweep.workers, 'worker')}; "
+            "--gpus-per-run 1 gives each worker one",
+            Exit.USAGE,
+        )
+    return sweep.model_copy(update={"workers": int(gpus)})
 
 
 def carry_out(settings: Settings, sweep: Sweep) -> Exit:
@@ -106,6 +131,7 @@ def carry_out(settings: Settings, sweep: Sweep) -> Exit:
         sources=sources,
         plugins=plugins,
     )
+    carries(options, sweep.workers)
     store = Store.open(settings.root, write=True)
     outcome, stop, first = Outcome(), Stop(settings, Asked(settings.root, sweep_name(sweep))), found
     said: list[str] = []
