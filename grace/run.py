@@ -19,6 +19,7 @@ from grace.streams.samples import Dataset, Task
 from grace.streams.stream import tasks
 from grace.training import checkpoint
 from grace.training.engine import Engine
+from grace.training.shared import Sharing
 from grace.training.steps import arithmetic
 from grace.training.trainer import EVALUATION_BATCH, Observer, Progress, Stopped, Trainer
 
@@ -37,7 +38,9 @@ class TaskRecord:
     predictions: dict[str, Tensor]  # readout -> int16 [n, min(5, seen)], best first; the first readout is the headline
     footprint: Footprint
     notes: dict[str, Any]  # the method's own trace
-    phases: list[dict[str, Any]]  # name, epochs, images, seconds, parameters, peak_bytes, losses per term and epoch
+    phases: list[
+        dict[str, Any]
+    ]  # name, epochs, images, seconds, parameters, peak_bytes, losses per term, epoch; shared
     seconds: dict[str, float]  # learn, remember, evaluate
 
     @property
@@ -67,12 +70,14 @@ def run_stream(
     observe: Observer = lambda progress: False,
     checkpoint_seconds: float = 60.0,
     engine: Engine = FAST,
+    sharing: Sharing | None = None,
 ) -> list[TaskRecord]:
     """Learn every task of the stream, going on from whatever `folder` holds; return a record per task.
 
     `observe` is told after every epoch and task; when it returns True the state is saved and Stopped is raised.
     A method that breaks its contract ends with a ContractError that names file and line, see `grace.contract`.
-    `engine` says in which precision and by which way backbones compute.
+    `engine` says in which precision and by which way backbones compute. With `sharing`, runs of the same beginning
+    train it once, and Busy is raised while another is at it.
     """
     device = device or torch.device("cpu")
     path = None if folder is None else folder / "stream.pt"
@@ -95,6 +100,7 @@ def run_stream(
                 checkpoint_seconds=checkpoint_seconds,
                 engine=engine,
                 trained=sum(earlier.trained for earlier in records),
+                sharing=sharing,
             )
             record = _learned(learner, task, trainer, contract)
             records.append(record)
