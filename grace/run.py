@@ -20,6 +20,7 @@ from grace.streams.stream import tasks
 from grace.training import checkpoint
 from grace.training.engine import Engine
 from grace.training.parallel import ALONE, Ranks
+from grace.training.shared import Sharing
 from grace.training.steps import arithmetic
 from grace.training.trainer import EVALUATION_BATCH, Observer, Progress, Stopped, Trainer
 
@@ -38,7 +39,9 @@ class TaskRecord:
     predictions: dict[str, Tensor]  # readout -> int16 [n, min(5, seen)], best first; the first readout is the headline
     footprint: Footprint
     notes: dict[str, Any]  # the method's own trace
-    phases: list[dict[str, Any]]  # name, epochs, images, seconds, parameters, peak_bytes, losses per term and epoch
+    phases: list[
+        dict[str, Any]
+    ]  # name, epochs, images, seconds, parameters, peak_bytes, losses per term, epoch; shared
     seconds: dict[str, float]  # learn, remember, evaluate
 
     @property
@@ -69,6 +72,7 @@ def run_stream(
     checkpoint_seconds: float = 60.0,
     engine: Engine = FAST,
     ranks: Ranks = ALONE,
+    sharing: Sharing | None = None,
 ) -> list[TaskRecord]:
     """Learn every task of the stream, going on from whatever `folder` holds; return a record per task.
 
@@ -76,7 +80,8 @@ def run_stream(
     A method that breaks its contract ends with a ContractError that names file and line, see `grace.contract`.
     `engine` says in which precision and by which way backbones compute. With several `ranks` all of them call this with
     the same arguments; `observe` is asked, and `folder` written, on rank 0 alone. Raises RanksDiffer, see
-    `grace.training.parallel`.
+    `grace.training.parallel`. With `sharing`, runs of the same beginning train it once, and Busy is raised while
+    another is at it.
     """
     observe = ranks.observer(observe)
     device = device or torch.device("cpu")
@@ -101,6 +106,7 @@ def run_stream(
                 engine=engine,
                 trained=sum(earlier.trained for earlier in records),
                 ranks=ranks,
+                sharing=sharing,
             )
             record = _learned(learner, task, trainer, contract)
             records.append(record)

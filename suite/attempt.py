@@ -6,13 +6,14 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from grace.training.parallel import ALONE, RankLost, Ranks
+from grace.training.shared import Busy
 from grace.training.trainer import Progress, Stopped
 from suite import logs
 from suite.diagnosis import failure_of
@@ -22,10 +23,12 @@ from suite.execute import device_for, execute
 from suite.launch import LaunchOptions, Observe, origin
 from suite.patience import Patience, trouble
 from suite.plugins import adopt
+from suite.sharing import free
 from suite.spec import RunSpec
 from suite.store import Store
 
 EVERY = 1.0  # seconds between progress events of a run
+PATIENT, SOON, LATE = 10, 2.0, 30.0  # a run that waits for its first task asks after a tenth of its wait, in seconds
 LOGGED = 30.0  # seconds between lines of a run's log, those of tasks aside
 
 
@@ -65,6 +68,8 @@ def _locked(
     """Work on one run while holding its lock."""
     if gone := store.away():
         raise SuiteError(gone, Exit.ENVIRONMENT)
+    if (first := _waits.get(spec.key)) and not free(store.root, first.key):
+        return first.event(spec.key)
     lock = store.lock(spec.key)
     try:
         lock.acquire(timeout=0)
@@ -106,8 +111,11 @@ def _worked(
                 observe=_Teller(spec.key, observe, should_stop, log),
                 origin=origin(options, spec.key, code),
                 ranks=ranks,
+                shared=store.root if options.share and ranks is ALONE else None,
             )
         store.write(record)
+    except Busy as busy:
+        event = _waits.setdefault(spec.key, _Wait(busy.key)).event(spec.key)
     except Stopped:
         event = Event("stopped", spec.key)
     except Exception as error:
@@ -154,6 +162,22 @@ class _Teller:
         plain = {name: getattr(progress, name) for name in ("task", "tasks", "trained", *fields)}
         self._observe(Event(kind, self._key, {**plain, "work": self._work, "losses": self._losses}))
         self._losses = []
+
+
+@dataclass(frozen=True)
+class _Wait:
+    """A run's wait for another that trains its first task: the shared task's key, and since when."""
+
+    key: str
+    since: float = field(default_factory=time.monotonic)
+
+    def event(self, run: str) -> Event:
+        """Return the event that gives the run back until it is worth trying again: the longer the wait, the later."""
+        pause = min(max((time.monotonic() - self.since) / PATIENT, SOON), LATE)
+        return Event("elsewhere", run, {"shared": self.key, "pause": pause})
+
+
+_waits: dict[str, _Wait] = {}  # by run, in this process
 
 
 def _line(progress: Progress) -> str:

@@ -34,6 +34,7 @@ class LaunchOptions:
     checkpoint_seconds: float = 60.0
     mixed: bool = False  # where runs take GPUs, nodes without any work too, on their CPUs
     stall_minutes: float = 60.0  # without progress, after which a run is taken for hung
+    share: bool = True  # first tasks among runs that begin alike
     patience_minutes: float = 10.0  # to wait for what is gone for now: room on the disk, the root, a node
     sizes: Mapping[str, int] = field(default_factory=dict)  # key -> how many slots' room a run wants, where not one
     verbose: bool = False  # tell of every line that Ray and the runs print

@@ -48,6 +48,7 @@ class Launch(BaseModel):
     mixed: bool = False
     stall_minutes: NonNegativeFloat = 60.0
     patience_minutes: NonNegativeFloat = 10.0
+    share: bool = True
     track: list[Literal["tensorboard", "mlflow", "wandb"]] = []
 
 

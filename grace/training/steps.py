@@ -62,6 +62,13 @@ def sgd(params: Sequence[nn.Parameter], recipe: Recipe, engine: Engine) -> torch
     return torch.optim.SGD(params, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=fused)
 
 
+def learning_rate(recipe: Recipe, epoch: int) -> float:
+    """Return the learning rate of one epoch: steps after the milestones, or a cosine from lr to zero."""
+    if recipe.milestones:
+        return recipe.lr * recipe.gamma ** sum(epoch >= m for m in recipe.milestones)
+    return 0.5 * recipe.lr * (1 + math.cos(math.pi * epoch / recipe.epochs))
+
+
 @cache
 def _stream(device: torch.device) -> torch.cuda.Stream:
     """Return the stream on which steps are captured: one for all phases, since libraries keep memory per stream."""

@@ -59,6 +59,9 @@ OPTIONS = (
     click.option(
         "--patience-minutes", type=SPAN, metavar="M", help="Wait for a disk or node that is gone (default 10)."
     ),
+    click.option(
+        "--share/--no-share", default=None, help="Train a first task that runs have in common once (default: yes)."
+    ),
     click.option("--data", type=DIR, metavar="DIR", help="Data folder (default ./data)."),
     click.option("--download/--no-download", default=None, help="Whether to fetch missing data (default: yes)."),
     click.option(
