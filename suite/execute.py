@@ -16,6 +16,7 @@ import torch
 from grace.checks import DataError
 from grace.nets import backbone_factory
 from grace.run import run_stream
+from grace.storage.folders import Folder
 from grace.streams.catalogue import DatasetSpec
 from grace.streams.datasets import fingerprint, load
 from grace.streams.samples import Dataset
@@ -39,7 +40,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # a disk on which no run can g
 
 def execute(
     spec: RunSpec,
-    folder: Path,
+    folder: Folder,
     *,
     data: Path,
     download: bool,

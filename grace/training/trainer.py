@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from grace.nets.arithmetic import laid_out
 from grace.nets.incremental import IncrementalNet
 from grace.seeds import derive
+from grace.storage.folders import Folder
 from grace.streams.samples import Batch, Samples, Task, View
 from grace.training import checkpoint, trainables
 from grace.training.engine import Engine
@@ -85,7 +85,7 @@ class Trainer:
         *,
         seed: int,
         device: torch.device,
-        folder: Path | None = None,
+        folder: Folder | None = None,
         tasks: int = 1,
         observe: Observer = lambda progress: False,
         checkpoint_seconds: float = 60.0,
@@ -215,7 +215,7 @@ class Trainer:
                 for x, targets in zip(stream, torch.split(y, step), strict=True):
                     yield Batch(laid_out(x.to(self.device)), targets.repeat(views) if more else targets)
 
-    def _path(self, phase: Phase) -> Path | None:
+    def _path(self, phase: Phase) -> Folder | None:
         return None if self._folder is None else self._folder / f"task{self.task.index:03d}-{phase.name}.pt"
 
     def _save(self, phase: Phase, optimiser: torch.optim.SGD, epoch: int, log: dict[str, Any]) -> None:

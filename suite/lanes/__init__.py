@@ -61,7 +61,7 @@ def launch(
     Store.open(options.root, write=True)
     observe(Event("lane", "", {"state": "connecting", "address": options.address}))
     _answers(options.address)
-    with _folder(options.root / "ray") as folder, _Driver(specs, options, folder) as driver:
+    with _folder(options.scratch) as folder, _Driver(specs, options, folder) as driver:
         last: Ended | None = None
         try:
             while last is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.writing import beside, place
+from grace.storage.writing import place
 
 
 def test_a_file_takes_the_place_of_another(tmp_path: Path) -> None:
@@ -16,15 +16,6 @@ def test_a_file_takes_the_place_of_another(tmp_path: Path) -> None:
         place(path, data)
         assert path.read_bytes() == data
         assert list(tmp_path.iterdir()) == [path]
-
-
-def test_beside_is_in_the_same_folder_under_another_name(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    found = {beside(path, b"data") for _ in range(5)}
-    assert len(found) == 5
-    assert not path.exists()
-    assert {each.parent for each in found} == {tmp_path}
-    assert {each.read_bytes() for each in found} == {b"data"}
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
