@@ -52,7 +52,7 @@ class Lease:
 
     def __init__(self, folder: ObjectPath, key: str, *, beat: float = BEAT, dead: float = DEAD) -> None:
         self._folder, self._key, self._beat, self._dead = folder, key, beat, dead
-        self._own = folder / f"{key}.{uuid.uuid4().hex[:12]}"
+        self._own = folder / key
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -91,11 +91,20 @@ class Lease:
 
     def _claimed(self) -> dict[str, float]:
         """Claim the key; return the others' claims that are alive, with their ages in seconds, and remove dead ones."""
-        place(self._own, json.dumps(process()).encode())
-        there = {name: entry for name, entry in entries(self._folder).items() if name.startswith(f"{self._key}.")}
-        own = there.pop(self._own.name, None)
-        if own is None:
-            raise OSError(errno.EIO, "the store does not list what it was given just before", str(self._own))
+        self._own = self._folder / f"{self._key}.{uuid.uuid4().hex[:12]}"  # never that of a claim that was taken back
+        try:
+            place(self._own, json.dumps(process()).encode())
+            there = {name: entry for name, entry in entries(self._folder).items() if name.startswith(f"{self._key}.")}
+            own = there.pop(self._own.name, None)
+            if own is None:
+                raise OSError(errno.EIO, "the store does not list what it was given just before", str(self._own))
+            return self._others(own, there)
+        except BaseException:
+            with suppress(OSError):
+                self._own.unlink(missing_ok=True)
+            raise
+
+    def _others(self, own: Entry, there: dict[str, Entry]) -> dict[str, float]:
         alive = {name: own.st_mtime - entry.st_mtime for name, entry in there.items() if self._alive(name, entry, own)}
         for name in there.keys() - alive.keys():
             with suppress(OSError):

@@ -19,7 +19,7 @@ from typing import Literal
 
 from grace.storage.folders import Folder, at_once, entries, folder, names, remove_tree
 from grace.storage.objects import Entry
-from grace.storage.writing import abandoned, attempt, place
+from grace.storage.writing import abandoned, place, probe
 from suite.damage import set_aside
 from suite.errors import Exit, SuiteError
 from suite.lease import Lock, lock
@@ -57,7 +57,7 @@ class Store:
                 for name in FOLDERS:
                     (store.root / name).mkdir(parents=True, exist_ok=True)
                 # a full or read-only disk should show before the first run, not after it
-                (attempt if marked else place)(mark, json.dumps({"schema": SCHEMA}).encode())
+                (probe if marked else place)(mark, json.dumps({"schema": SCHEMA}).encode())
         return store
 
     @property

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 ATTEMPTS = 5  # of a request that fails for a passing reason
+READS = 10  # of an object that is replaced meanwhile
 CONNECTING = 10.0  # seconds that a store may take to answer the first time
 S3_OPTIONS = ("region", "scheme", "endpoint_override", "tls_ca_file_path")
 
@@ -132,9 +133,18 @@ class ObjectPath:
         yield from (path for path in self.iterdir() if fnmatchcase(path.name, pattern))
 
     def read_bytes(self) -> bytes:
-        """Return what the object holds."""
-        with self._asking() as store, store.open_input_stream(self.path) as stream:
-            return bytes(stream.readall())
+        """Return what the object holds, all of it from one moment."""
+        for _ in range(READS):
+            with self._asking() as store, store.open_input_file(self.path) as file:
+                try:
+                    data, before = file.read(file.size()), file.metadata()
+                except OSError:
+                    self.stat()  # raises FileNotFoundError where it was removed meanwhile, which is not always said
+                    raise
+                with store.open_input_file(self.path) as again:
+                    if again.metadata() == before:  # else it was replaced between the question for its size and this
+                        return bytes(data)
+        raise OSError(errno.EAGAIN, "it is replaced faster than it can be read", str(self))
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """Return the text that the object holds."""

@@ -50,7 +50,7 @@ def place(path: Folder, data: Data, *, durable: bool = True) -> None:
             os.close(folder)
 
 
-def attempt(path: Folder, data: bytes) -> None:
+def probe(path: Folder, data: bytes) -> None:
     """Write a file beside a place as `place` would, and remove it: raises OSError where that would fail."""
     if isinstance(path, ObjectPath):
         trial = path.with_name(f"{path.name}.tmp-{os.urandom(4).hex()}")
