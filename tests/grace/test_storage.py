@@ -86,7 +86,8 @@ def test_a_path_has_the_parts_that_pathlib_gives_it() -> None:
 
 
 def test_pyarrow_is_imported_when_an_object_is_asked_for() -> None:
-    program = "import sys; from grace.storage.folders import folder; folder('s3://b/a') / 'c'; print('pyarrow' in sys.modules)"
+    use = "from grace.storage.folders import folder; folder('s3://b/a') / 'c'"
+    program = f"import sys; {use}; print('pyarrow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

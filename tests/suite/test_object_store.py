@@ -136,7 +136,7 @@ def test_whether_it_is_away_is_said_in_a_line(
     monkeypatch.setattr("grace.storage.objects.ATTEMPTS", 1)
     far = "s3://bucket/results?scheme=http&endpoint_override=127.0.0.1:9&region=here"
     assert "connect" in Store(folder(far)).away()
-    with pytest.raises(SuiteError, match="cannot be opened: .*connect") as caught:
+    with pytest.raises(SuiteError, match=r"cannot be opened: .*connect") as caught:
         Store.open(far)
     assert caught.value.code is Exit.ENVIRONMENT
     assert "\n" not in str(caught.value)
