@@ -129,6 +129,7 @@ def _worked(
         store.clean(spec.key)
         event = Event("finished", spec.key, {"seconds": time.monotonic() - clock})
     logs.write(log, " ".join(filter(None, [event.kind, event.fields.get("reason")])))
+    logs.keep(store.root, spec.key)
     if device.type == "cuda":
         torch.cuda.empty_cache()  # runs that share the device may need what this one held
     return event

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 import protocols
 from grace.nets import BACKBONES
+from grace.storage.folders import Folder
 from grace.streams.protocol import Protocol
 from grace.training.engine import Precision, Way
 from protocols.alignment import points
@@ -80,7 +81,7 @@ def sweep_of(values: Mapping[str, Any], source: str) -> Sweep:
         raise SuiteError(f"{source}: {first_fault(error, Sweep.model_fields)}") from None
 
 
-def read_sweep(path: Path) -> Sweep:
+def read_sweep(path: Folder) -> Sweep:
     """Return the sweep in a TOML file; raises SuiteError when it is missing, no TOML or no sweep."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -89,9 +90,9 @@ def read_sweep(path: Path) -> Sweep:
     except tomllib.TOMLDecodeError as error:
         raise SuiteError(f"{path}: not TOML: {error}") from None
     sweep = sweep_of(values, str(path))
+    there = path.parent if isinstance(path, Path) else Path()  # a sweep that was kept names whole paths
     beside = {
-        name: [str((path.parent / file).resolve()) for file in getattr(sweep, name)]
-        for name in ("protocol_files", "plugins")
+        name: [str((there / file).resolve()) for file in getattr(sweep, name)] for name in ("protocol_files", "plugins")
     }
     return sweep.model_copy(update={name: files for name, files in beside.items() if files})
 

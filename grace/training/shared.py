@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from grace.nets.incremental import IncrementalNet
+from grace.storage.folders import Folder
 from grace.streams.samples import Batch, Task
 from grace.training import checkpoint
 from grace.training.engine import Engine
@@ -65,7 +66,7 @@ class CrossEntropy:
 class Sharing:
     """Where runs share phases. `facts` is everything of the run and the machine that decides a result, as one text."""
 
-    folder: Path
+    folder: Folder
     facts: str
     run: str  # who shares, for the record
     lock: Callable[[str], Lock]
@@ -98,14 +99,15 @@ class Sharing:
         return digest.hexdigest()
 
     @contextmanager
-    def claimed(self, key: str, phase: Phase, settle: Callable[[], None]) -> Iterator[Path | None]:
+    def claimed(self, key: str, phase: Phase, settle: Callable[[], None]) -> Iterator[Folder | None]:
         """Give the place of a phase's checkpoint: whole already, or for this run alone to fill; raises Busy.
 
         `settle` is called before others may have it: everything must be on the disk then.
         """
         path, lock = self.folder / f"{key}.pt", self.lock(key)
-        with suppress(OSError):
-            os.utime(path)  # what is in use is young
+        if isinstance(path, Path):
+            with suppress(OSError):
+                os.utime(path)  # what is in use is young
         try:
             lock.acquire(timeout=0)
         except TimeoutError:

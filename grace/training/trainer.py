@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from grace.nets.incremental import IncrementalNet
 from grace.seeds import derive
+from grace.storage.folders import Folder
 from grace.streams.samples import Batch, Samples, Task, View
 from grace.training import checkpoint, trainables
 from grace.training.batches import batches
@@ -80,7 +80,7 @@ class Trainer:
         *,
         seed: int,
         device: torch.device,
-        folder: Path | None = None,
+        folder: Folder | None = None,
         tasks: int = 1,
         observe: Observer = lambda progress: False,
         checkpoint_seconds: float = 60.0,
@@ -97,7 +97,7 @@ class Trainer:
         self._observe, self._every = observe, checkpoint_seconds
         self._trained = trained  # epochs of the tasks before
         self._writer, self._sharing = checkpoint.Writer(), sharing
-        self._place: Path | None = None  # of the checkpoint of the phase at work
+        self._place: Folder | None = None  # of the checkpoint of the phase at work
         torch.manual_seed(self.seed("start"))
 
     def seed(self, *address: object) -> int:
@@ -220,7 +220,7 @@ class Trainer:
         seeds = [first, *(self.seed(*address, "view", k) for k in range(1, views))]
         return batches(samples, size, self.device, self.ranks, order=order, views=seeds, dealt=dealt)
 
-    def _placed(self, phase: Phase) -> AbstractContextManager[Path | None]:
+    def _placed(self, phase: Phase) -> AbstractContextManager[Folder | None]:
         """Return what gives the place of the phase's checkpoint: this run's own, or where runs share it."""
         own = None if self._folder is None else self._folder / f"task{self.task.index:03d}-{phase.name}.pt"
         if self._sharing is None or (own is not None and own.exists()):  # begun alone, it goes on alone

@@ -288,7 +288,7 @@ def test_a_run_waits_for_a_root_that_is_gone_for_now_and_goes_on(
     end = attempt(spec(), store, options, observe, never, CODE)
     assert end.kind == "finished"
     assert [event.fields["reason"] for event in events if event.kind == "lane"] == [
-        f"waiting up to 10 minutes: results root {options.root} is gone: No such file or directory"]  # fmt: skip
+        f"waiting up to 10 minutes: results root {options.root} is away: store.json: No such file or directory"]  # fmt: skip
     assert store.done(spec().key)
     assert not beside.exists()
     tasks = [event.fields["task"] for event in events if event.kind == "task"]
