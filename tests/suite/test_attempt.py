@@ -314,7 +314,7 @@ def test_a_loss_that_is_not_finite_is_found(store: Store, options: LaunchOptions
     end, _ = run(spec(config=wild), store, options)
     assert end.fields["kind"] == "non-finite"
     assert "task 0, phase initial, epoch" in end.fields["reason"]
-    assert re.fullmatch(r".*/grace/methods/replay\.py:\d+", end.fields["where"])
+    assert re.fullmatch(r".*/grace/training/shared\.py:\d+", end.fields["where"])
     assert end.fields["where"] in end.fields["reason"]
     assert "learning rate 1e+30: ce is " in end.fields["reason"]
 
