@@ -84,11 +84,11 @@ def execute(
         checkpoint_seconds=checkpoint_seconds,
         engine=Engine(spec.precision, engine),
     )
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    about = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
     plugin = plugin_of(spec.method)
     provenance = {
         **origin,
-        **environment(name, threads, engine),
+        **environment(about.name if about else processor(), threads, engine, about.total_memory if about else None),
         "method": {"title": learner_class.title, "family": learner_class.family, "reference": learner_class.reference},
         **({"plugin": plugin.provenance()} if plugin else {}),
         "data": content,

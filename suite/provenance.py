@@ -26,15 +26,17 @@ def code() -> dict[str, Any]:
     return {"version": _version(PACKAGE), "commit": None, "dirty": None}
 
 
-def environment(device: str, threads: int, engine: str) -> dict[str, Any]:
+def environment(device: str, threads: int, engine: str, device_bytes: int | None = None) -> dict[str, Any]:
     """Return what else equal results depend on: versions, device, threads, engine; and the host, for people.
 
-    `engine` is the way that was asked for; which way each phase went is in its log.
+    `device_bytes` is all the memory that a GPU has, None for a CPU. `engine` is the way that was asked for; which way
+    each phase went is in its log.
     """
     return {
         "python": platform.python_version(),
         **{name: _version(name) for name in LIBRARIES},
         "device": device,
+        "device_bytes": device_bytes,
         "threads": threads,
         "engine": engine,
         "host": socket.gethostname(),

@@ -312,7 +312,7 @@ def test_provenance_of_this_checkout() -> None:
     assert found["commit"] is None or len(found["commit"]) == 40
     assert environment("a device", 3, "eager")["engine"] == "eager"
     assert set(environment("a device", 3, "auto")) == {"python", "torch", "torchvision", "ray", "numpy", "device",
-                                                       "threads", "engine", "host"}  # fmt: skip
+                                                       "device_bytes", "threads", "engine", "host"}  # fmt: skip
 
 
 def test_stopped_is_no_failure(store: Store, options: LaunchOptions, monkeypatch: pytest.MonkeyPatch) -> None:
