@@ -83,6 +83,8 @@ class Spending:
             self._on_gpu[fields["lane"]] = on_gpu = fields["device"].startswith("gpu")
             if self.wanted and self.wanted.unit == "gpuh" and not on_gpu and not self._mixed:
                 raise needs_gpu(self.wanted, f"{fields['host']} has none")
+        elif event.kind == "lane" and fields["state"] == "connected":  # with lanes of its own, all anew
+            self.close()
         elif event.kind == "lane" and fields["state"] in ("lost", "broken"):  # its process has ended
             for key in [key for key, held in self._held.items() if held.lane == fields.get("lane")]:
                 self._end(key)

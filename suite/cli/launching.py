@@ -148,7 +148,11 @@ def _options(settings: Settings, sweep: Sweep, found: Plan) -> LaunchOptions:
     sources = {run.spec.key: run.choice.source for run in found.runs}
     plugins = [read_plugin(Path(file), sweep.plugin_texts) for file in sweep.plugins]
     return LaunchOptions(
-        root=settings.root, **{**launch, "data": Path(launch["data"])}, sources=sources, plugins=plugins
+        root=settings.root,
+        verbose=settings.verbose,
+        **{**launch, "data": Path(launch["data"])},
+        sources=sources,
+        plugins=plugins,
     )
 
 

@@ -95,9 +95,14 @@ def test_what_a_dead_lane_held_is_free_until_it_is_claimed_again() -> None:
     found.observe(claimed("1", "a"))
     found.observe(claimed("1", "a"))  # and again, without a word in between
     clock.now += 3600
-    found.close()
+    found.observe(Event("lane", "", {"state": "connected"}))  # another Ray, and nothing is held there yet
     clock.now += 3600
     assert found.hours("gpuh") == 2.0
+    found.observe(claimed("1", "b"))
+    clock.now += 3600
+    found.close()
+    clock.now += 3600
+    assert found.hours("gpuh") == 3.0
 
 
 def test_gpu_hours_where_there_is_no_gpu() -> None:
