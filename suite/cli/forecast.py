@@ -9,7 +9,7 @@ from suite.cli.scheduling import about_failed
 from suite.cli.words import count
 from suite.launch import HERE
 from suite.ordering import in_order, meant
-from suite.packing import GIB, Peak, on_each, shared
+from suite.packing import GIB, MOST, Peak, on_each, shared
 from suite.plan import Plan, Planned
 from suite.spending import budget, needs_gpu, reach
 from suite.sweep import Launch, Sweep
@@ -62,7 +62,7 @@ def _memory(peak: Peak, share: float | None, unmeasured: int) -> str:
         gpu = f"{peak.device} of {peak.total / GIB:.0f} GiB"
         if peak.runs <= 1:
             text += f": a run wants {gpu} to itself"
-        elif share is not None and share > 0 and on_each(share) > peak.runs and on_each(share) <= 8:
+        elif share and peak.runs < min(on_each(share), MOST):
             text += f": {share:g} is too little on {gpu}, {shared(peak.runs):g} would fit ({peak.runs} at once)"
         else:
             text += f": {shared(peak.runs):g} would fit on {gpu} ({peak.runs} at once)"

@@ -97,12 +97,12 @@ def about_failed(again: Again, runs: Iterable[Planned]) -> list[str]:
         words = "that was out of memory gets" if number == 1 else "that were out of memory get"
         lines.append(f"{count(number, 'run')} {words} {slots} slots")
     for run in filter(again.whole, runs):
+        what = f"{run.spec.label} was out of memory with a whole GPU to itself"
         if again.takes(run):
-            lines.append(f"{run.spec.label} was out of memory with a whole GPU to itself: tried again as it was")
+            lines.append(f"{what}: tried again as it was")
         elif "oom" in (again.kinds or ()):
             lines.append(
-                f"{run.spec.label} was out of memory with a whole GPU to itself and stays failed: {run.failed}; it "
-                "takes a larger GPU (there, resume without --retry), or another recipe: a smaller batch or backbone, "
-                "fewer exemplars"
+                f"{what} and stays failed: {run.failed.rstrip('.')}; it takes a larger GPU (there, resume without "
+                "--retry), or another recipe: a smaller batch or backbone, fewer exemplars"
             )
     return lines
