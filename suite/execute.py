@@ -17,6 +17,7 @@ from grace.streams.catalogue import DatasetSpec
 from grace.streams.datasets import fingerprint, load
 from grace.streams.samples import Dataset
 from grace.training.engine import PRECISIONS, Engine, Way
+from grace.training.parallel import ALONE, Ranks
 from grace.training.trainer import Observer
 from suite.configure import build
 from suite.declared import declared
@@ -24,6 +25,7 @@ from suite.errors import Exit, SuiteError
 from suite.plugins import loaded, plugin_of
 from suite.provenance import environment, now, processor
 from suite.record import RunRecord
+from suite.sharing import sharing
 from suite.spec import RunSpec
 
 
@@ -39,11 +41,14 @@ def execute(
     checkpoint_seconds: float,
     observe: Observer,
     origin: Mapping[str, Any],
+    ranks: Ranks = ALONE,
+    shared: Path | None = None,
 ) -> RunRecord:
     """Work on one run, going on from what `folder` holds, and return its record.
 
-    `origin` is the part of the provenance that only the launching process knows. Raises Stopped when `observe`
-    asked for it, NonFiniteLoss, ContractError, DataError, PluginError, and whatever a method raises.
+    `origin` is the part of the provenance that only the launching process knows, `shared` the results folder within
+    which runs share first tasks, if they do. Raises Stopped when `observe` asked for it, Busy while another run trains
+    this one's first task, NonFiniteLoss, ContractError, DataError, PluginError, and whatever a method raises.
     """
     started = now()
     exact(threads, device, spec.precision)
@@ -62,6 +67,8 @@ def execute(
             f"{smallest} images; choose +m={smallest}/class or fewer"
         )
     learner = learner_class(config, backbone_factory(protocol.backbone, learner_class.signed), protocol.budget, device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    where = environment(name, threads, engine)
     rows = run_stream(
         learner,
         protocol,
@@ -73,12 +80,14 @@ def execute(
         observe=observe,
         checkpoint_seconds=checkpoint_seconds,
         engine=Engine(spec.precision, engine),
+        ranks=ranks,
+        sharing=None if shared is None else sharing(shared, spec, where, content),
     )
-    about = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
     plugin = plugin_of(spec.method)
     provenance = {
         **origin,
-        **environment(about.name if about else processor(), threads, engine, about.total_memory if about else None),
+        **where,
+        "device_bytes": torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None,
         "method": {"title": learner_class.title, "family": learner_class.family, "reference": learner_class.reference},
         **({"plugin": plugin.provenance()} if plugin else {}),
         "data": content,

@@ -12,14 +12,15 @@ from suite.packing import Peak
 if TYPE_CHECKING:
     from suite.store import Store
 
-Kind = tuple[str, ...]
+Kind = tuple[Any, ...]
 SAMPLE = 100  # finished runs read to judge by
 
 
 def kind(spec: Mapping[str, Any]) -> Kind:
     """Return what runs have in common whose time per image is alike; `spec` is a RunSpec's identity."""
     protocol = spec["protocol"]
-    return spec["method"], protocol["backbone"], protocol["dataset"]["name"], spec["precision"]
+    arithmetic = spec["precision"], spec.get("workers", 1)
+    return spec["method"], protocol["backbone"], protocol["dataset"]["name"], *arithmetic
 
 
 def judged(store: Store) -> tuple[dict[Kind, float], dict[Kind, Peak]]:

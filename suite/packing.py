@@ -23,7 +23,7 @@ def shared(runs: int) -> float:
 def no_waste(share: float) -> float:
     """Return a run's share of a GPU, 0 for none; raises ValueError where a larger one would fit as many runs."""
     if not 0 <= share <= 1:
-        raise ValueError(f"must lie between 0 and 1 (a run trains on one GPU), not {share:g}")
+        raise ValueError(f"must lie between 0 and 1, not {share:g}; workers = 2 trains a run on two of them")
     if share == 0:
         return share
     runs = on_each(share)

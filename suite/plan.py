@@ -66,6 +66,7 @@ class Planned:
             "order_seed": spec.order_seed,
             "train_seed": spec.train_seed,
             "precision": spec.precision,
+            "workers": spec.workers,
             "done": self.done,
             "seconds": self.seconds,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import socket
 import subprocess
@@ -26,17 +27,25 @@ def code() -> dict[str, Any]:
     return {"version": _version(PACKAGE), "commit": None, "dirty": None}
 
 
-def environment(device: str, threads: int, engine: str, device_bytes: int | None = None) -> dict[str, Any]:
+@cache
+def sources() -> str:
+    """Return the digest of the library's code as it lies there, committed or not: 32 hexadecimal digits."""
+    digest, package = hashlib.blake2b(digest_size=16), Path(__file__).parents[1] / "grace"
+    for file in sorted(package.rglob("*.py")):
+        text = file.read_bytes()
+        digest.update(f"{file.relative_to(package).as_posix()} {len(text)}\n".encode() + text)
+    return digest.hexdigest()
+
+
+def environment(device: str, threads: int, engine: str) -> dict[str, Any]:
     """Return what else equal results depend on: versions, device, threads, engine; and the host, for people.
 
-    `device_bytes` is all the memory that a GPU has, None for a CPU. `engine` is the way that was asked for; which way
-    each phase went is in its log.
+    `engine` is the way that was asked for; which way each phase went is in its log.
     """
     return {
         "python": platform.python_version(),
         **{name: _version(name) for name in LIBRARIES},
         "device": device,
-        "device_bytes": device_bytes,
         "threads": threads,
         "engine": engine,
         "host": socket.gethostname(),

@@ -54,18 +54,19 @@ class _Held:
 class Spending:
     """Follows the events of a launch and tells what its runs hold, until they end; and whether a budget is used up.
 
-    `gpus` is a run's share of a GPU, None for one where there are any: lanes tell whether theirs are. With `mixed`
-    lanes without one are to be expected.
+    `gpus` is the share of a GPU that each of a run's workers has, None for one where there are any: lanes tell whether
+    theirs are. With `mixed` lanes without one are to be expected.
     """
 
     def __init__(
-        self, wanted: Budget | None, gpus: float | None, cpus: int, *, mixed: bool = False,
+        self, wanted: Budget | None, gpus: float | None, cpus: int, *, workers: int = 1, mixed: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         if wanted and wanted.unit == "gpuh" and gpus == 0:
             raise needs_gpu(wanted, "--gpus-per-run 0")
         self.wanted = wanted
-        self._gpus, self._cpus, self._mixed, self._clock = gpus, cpus, mixed, clock
+        self._gpus, self._cpus, self._workers = gpus, cpus, workers
+        self._mixed, self._clock = mixed, clock
         self._started = clock()
         self._on_gpu: dict[str, bool] = {}  # by lane, once it has told
         self._held: dict[str, _Held] = {}  # by key
@@ -118,7 +119,7 @@ class Spending:
         gpus = (1.0 if self._gpus is None else self._gpus) if self._on_gpu.get(held.lane, True) else 0.0
         # a larger share of a GPU takes no more cores
         held_at_once = min(1.0, gpus * held.size) if unit == "gpuh" else self._cpus * (1 if gpus else held.size)
-        return held_at_once * (now - held.since)
+        return held_at_once * self._workers * (now - held.since)
 
 
 def reach(wanted: Budget, seconds: Iterable[float | None], each: float) -> tuple[int, int]:

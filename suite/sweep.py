@@ -60,6 +60,7 @@ class Launch(BaseModel):
     grace_seconds: NonNegativeFloat = 25.0  # from SIGTERM to the end of runs that have come to no safe point
     budget: Annotated[str, AfterValidator(_spelled)] = ""  # of each command: 40gpuh, 8cpuh, 12h; empty for none
     priority: list[str] = []  # methods and protocols whose runs go first
+    share: bool = True
     track: list[Literal["tensorboard", "mlflow", "wandb"]] = []
 
 
@@ -74,6 +75,7 @@ class Sweep(BaseModel):
     orders: Seeds = [1993]
     seeds: Seeds = [0]
     precision: Precision = "fp32"  # part of what a run is
+    workers: PositiveInt = 1  # that train one run together; part of what it is, too
     method: dict[str, dict[str, Any]] = {}  # per method, fields of its Config; recipes as tables
     limit_epochs: PositiveInt | None = None  # per phase; makes smoke runs
     protocol_files: list[str] = []  # the user's own protocols and datasets
@@ -115,6 +117,8 @@ def sweep_name(sweep: Sweep) -> str:
         content["plugins"] = with_texts(sweep).plugin_texts
     if sweep.precision == Sweep.model_fields["precision"].default:  # sweeps had names before they had precisions
         del content["precision"]
+    if sweep.workers == 1:  # nor workers
+        del content["workers"]
     digest = hashlib.blake2b(json.dumps(content, sort_keys=True, default=str).encode(), digest_size=3).hexdigest()
     return f"{re.sub('[^A-Za-z0-9.+-]', '-', sweep.protocols[0])}-{digest}"
 

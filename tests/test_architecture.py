@@ -46,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "suite.attempt": {"torch", "grace", "suite"},
     "suite.execute": {"numpy", "torch", "grace", "protocols", "suite"},
     "suite.lanes": {"ray", "suite"},
+    "suite.lanes.ranks": {"ray", "torch", "grace", "suite"},
     "suite.columns": {"numpy"},
     "suite.record": {"numpy", "pyarrow", "grace", "suite"},
     "suite.store": {"pyarrow", "filelock", "suite"},

@@ -20,11 +20,12 @@ def facts(sweep: Sweep, found: Plan) -> dict[str, str]:
     launch, told = sweep.launch, {}
     order = in_order(found.left, meant(launch.priority, found), longest=launch.address != HERE)
     if launch.gpus_per_run:
-        told["at once"] = f"{count(on_each(launch.gpus_per_run), 'run')} on each GPU"
+        what = "run" if sweep.workers == 1 else "worker"
+        told["at once"] = f"{count(on_each(launch.gpus_per_run), what)} on each GPU"
     if (peak := _most(found)) and launch.gpus_per_run != 0:
         told["memory"] = _memory(peak, launch.gpus_per_run, _unmeasured(found))
     if launch.budget:
-        told["budget"] = f"{budget(launch.budget)}: {_reached(launch, order)}"
+        told["budget"] = f"{budget(launch.budget)}: {_reached(sweep, order)}"
     return told
 
 
@@ -32,7 +33,7 @@ def as_json(sweep: Sweep, found: Plan) -> dict[str, Any]:
     """Return the same as scripts read it; null is unknown, or not asked for."""
     launch, peak = sweep.launch, _most(found)
     order = in_order(found.left, meant(launch.priority, found), longest=launch.address != HERE)
-    enough, known = _reach(launch, order) if launch.budget else (None, None)
+    enough, known = _reach(sweep, order) if launch.budget else (None, None)
     return {
         "runs_on_each_gpu": on_each(launch.gpus_per_run) if launch.gpus_per_run else None,
         "gpu_memory": peak and {"method": peak.method, "protocol": peak.protocol, "peak_bytes": peak.size,
@@ -69,9 +70,10 @@ def _memory(peak: Peak, share: float | None, unmeasured: int) -> str:
     return text + (f"; unknown for {count(unmeasured, 'run')}" if unmeasured else "")
 
 
-def _reached(launch: Launch, order: list[Planned]) -> str:
+def _reached(sweep: Sweep, order: list[Planned]) -> str:
     """Say how many runs a budget is enough for."""
-    enough, known = _reach(launch, order)
+    launch = sweep.launch
+    enough, known = _reach(sweep, order)
     if not known:
         return "how far it reaches is unknown: no finished run to judge by"
     slow = "" if _at_once(launch) or budget(launch.budget).unit != "h" else ", one after the other"
@@ -86,9 +88,11 @@ def _at_once(launch: Launch) -> int | None:
     return 1 if launch.address == HERE else launch.max_concurrent
 
 
-def _reach(launch: Launch, order: list[Planned]) -> tuple[int, int]:
+def _reach(sweep: Sweep, order: list[Planned]) -> tuple[int, int]:
+    launch, workers = sweep.launch, sweep.workers
     wanted, gpus = budget(launch.budget), launch.gpus_per_run
     if wanted.unit == "gpuh" and gpus == 0:
         raise needs_gpu(wanted, "--gpus-per-run 0")
-    each = {"gpuh": 1.0 if gpus is None else gpus, "cpuh": launch.cpus_per_run, "h": 1 / (_at_once(launch) or 1)}
-    return reach(wanted, [run.seconds and sum(run.seconds) / 2 for run in order], each[wanted.unit])
+    held = {"gpuh": 1.0 if gpus is None else gpus, "cpuh": launch.cpus_per_run}
+    each = held[wanted.unit] * workers if wanted.unit in held else 1 / (_at_once(launch) or 1)
+    return reach(wanted, [run.seconds and sum(run.seconds) / 2 for run in order], each)

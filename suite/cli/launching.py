@@ -21,7 +21,7 @@ from suite.cli.wanted import split
 from suite.cli.words import count
 from suite.errors import Exit, SuiteError
 from suite.events import Event
-from suite.launch import HERE, LaunchOptions, Outcome, launcher
+from suite.launch import HERE, LaunchOptions, Outcome, carries, launcher
 from suite.ordering import in_order, meant
 from suite.plan import Plan, Planned, plan
 from suite.plugins import read_plugin
@@ -63,6 +63,9 @@ OPTIONS = (
     click.option(
         "--grace-seconds", type=SPAN, metavar="S", help="From SIGTERM to a stop at once (default 25; Ctrl-C: none)."
     ),
+    click.option(
+        "--share/--no-share", default=None, help="Train a first task that runs have in common once (default: yes)."
+    ),
     click.option("--data", type=DIR, metavar="DIR", help="Data folder (default ./data)."),
     click.option("--download/--no-download", default=None, help="Whether to fetch missing data (default: yes)."),
     click.option(
@@ -85,12 +88,35 @@ def launch_options(function: F) -> F:
     return function
 
 
-def placed(sweep: Sweep, given: Mapping[str, Any]) -> Sweep:
-    """Return the sweep with the launch options that were given, so that `resume` need not be told again."""
+def placed(sweep: Sweep, given: Mapping[str, Any], kept: bool = False) -> Sweep:
+    """Return the sweep with the launch options that were given, so that `resume` need not be told again.
+
+    Several GPUs for a run are a worker for each, which one that is `kept` has or has not: SuiteError.
+    """
     changes = {name: value for name, value in given.items() if value is not None}
+    gpus = changes.get("gpus_per_run")
+    if gpus is not None and gpus > 1:
+        sweep, changes["gpus_per_run"] = _several(sweep, gpus, kept), 1.0
     if "data" in changes:
         changes["data"] = str(changes["data"].absolute())
     return sweep.model_copy(update={"launch": sweep.launch.model_copy(update=changes)})
+
+
+def _several(sweep: Sweep, gpus: float, kept: bool) -> Sweep:
+    """Return the sweep with a worker for each GPU of a run; raises SuiteError for what is no number of them."""
+    if gpus != int(gpus):
+        raise SuiteError(
+            f"--gpus-per-run {gpus:g}: a fraction up to 1, for runs that share a GPU, or a whole number, for a run on "
+            f"several; {int(gpus)} is near",
+            Exit.USAGE,
+        )
+    if (kept or "workers" in sweep.model_fields_set) and sweep.workers != gpus:
+        raise SuiteError(
+            f"--gpus-per-run {gpus:g} is a worker for each GPU, and these runs have {count(sweep.workers, 'worker')}; "
+            "--gpus-per-run 1 gives each worker one",
+            Exit.USAGE,
+        )
+    return sweep.model_copy(update={"workers": int(gpus)})
 
 
 def carry_out(settings: Settings, sweep: Sweep, retry: Collection[str] | None = None) -> Exit:
@@ -106,8 +132,9 @@ def carry_out(settings: Settings, sweep: Sweep, retry: Collection[str] | None = 
     for warning in [*seen.damaged, *found.broken]:
         settings.warn(warning)
     options, launch = _options(settings, sweep, found), sweep.launch
+    carries(options, sweep.workers)
     limit, priority = budget(launch.budget) if launch.budget else None, meant(launch.priority, found)
-    spending = Spending(limit, launch.gpus_per_run, launch.cpus_per_run, mixed=launch.mixed)
+    spending = Spending(limit, launch.gpus_per_run, launch.cpus_per_run, workers=sweep.workers, mixed=launch.mixed)
     again = Again(retry, launch.gpus_per_run, launch.address)
     store = Store.open(settings.root, write=True)
     asked = Asked(settings.root, sweep_name(sweep))

@@ -42,7 +42,7 @@ def command(settings: Settings, /, name: str | None, retry: list[str] | None, **
     It runs as it was run before, unless told otherwise here. Runs that were out of memory get twice the room.
     """
     sweep = kept_sweep(settings, name)
-    return carry_out(settings, placed(sweep, launch), retry)
+    return carry_out(settings, placed(sweep, launch, kept=True), retry)
 
 
 def kept_file(settings: Settings, name: str | None) -> Path:

@@ -35,6 +35,10 @@ def _checked(check: Callable[[Any], Any]) -> Callable[[click.Context, click.Para
     return called
 
 
+def _share(gpus: float) -> float:
+    return no_waste(gpus) if gpus <= 1 else gpus  # more are a worker for each, see `placed`
+
+
 def _budget(text: str) -> str:
     return "" if text == NONE else str(budget(text)).replace(" ", "")
 
@@ -49,8 +53,8 @@ OPTIONS = (
         "--gpus-per-run",
         type=float,
         metavar="G",
-        callback=_checked(no_waste),
-        help="A fraction lets runs share one (default 1 if any).",
+        callback=_checked(_share),
+        help="A fraction: runs share one; 2, ...: data-parallel (default 1).",
     ),
     click.option("--cpus-per-run", type=click.IntRange(min=1), metavar="C", help="Cores of a run (default 1)."),
     click.option(

@@ -123,6 +123,7 @@ def test_done_runs_are_left_out_and_failed_ones_are_not(tmp_path: Path) -> None:
         "order_seed": 1993,
         "train_seed": 0,
         "precision": "fp32",
+        "workers": 1,
         "done": True,
         "seconds": (images[0] / 100, images[1] / 100),  # a second for every 100
     }

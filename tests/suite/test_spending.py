@@ -76,6 +76,14 @@ def test_a_larger_slot_counts_as_what_it_is() -> None:
     assert (cores.hours("gpuh"), cores.hours("cpuh")) == (0.0, 4.0)
 
 
+def test_every_worker_of_a_run_is_charged() -> None:
+    clock = Clock()
+    found = Spending(None, 0.5, 2, workers=3, clock=clock)
+    found.observe(claimed("1", "a"))
+    clock.now += 3600
+    assert (found.hours("gpuh"), found.hours("cpuh"), found.hours("h")) == (1.5, 6.0, 1.0)
+
+
 def test_a_lane_may_tell_late_whether_it_has_a_gpu() -> None:
     found, clock = spending("1cpuh")
     found.observe(claimed("1", "a"))

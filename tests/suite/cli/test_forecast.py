@@ -54,6 +54,7 @@ def test_a_share_says_how_many_runs_a_gpu_holds(call: Call) -> None:
     assert line(call(*PLAN, "--gpus-per-run", "0.25").out, "at once") == "4 runs on each GPU"
     assert line(call(*PLAN, "--gpus-per-run", "1").out, "at once") == "1 run on each GPU"
     assert line(call(*PLAN).out, "at once") == ""
+    assert line(call(*PLAN, "--workers", "2", "--gpus-per-run", "0.5").out, "at once") == "2 workers on each GPU"
     assert call(*PLAN, "--gpus-per-run", "0.33", "--json").json["runs_on_each_gpu"] == 3
 
 
