@@ -25,7 +25,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Any
 
+from suite.doctor import Finding
 from suite.errors import Exit, SuiteError
 from suite.events import Event
 from suite.launch import LaunchOptions, Observe, Outcome
@@ -47,6 +49,9 @@ class Ended:
     code: int = int(Exit.DONE)
 
 
+Message = Event | Finding | Ended  # what the process that holds Ray tells
+
+
 def launch(
     specs: Sequence[RunSpec], options: LaunchOptions, observe: Observe, should_stop: Callable[[], bool]
 ) -> Outcome:
@@ -60,15 +65,15 @@ def launch(
         return outcome
     Store.open(options.root, write=True)
     observe(Event("lane", "", {"state": "connecting", "address": options.address}))
-    _answers(options.address)
-    with _folder(options.root / "ray") as folder, _Driver(specs, options, folder) as driver:
+    answers(options.address)
+    with own_folder(options.root / "ray") as folder, Driver(specs, options, folder) as driver:
         last: Ended | None = None
         try:
             while last is None:
                 message = driver.hear()
                 if isinstance(message, Ended):
                     last = message
-                elif message is not None:
+                elif isinstance(message, Event):
                     outcome.add(message)
                     observe(message)
                 if should_stop():
@@ -82,21 +87,23 @@ def launch(
     return outcome
 
 
-class _Driver:
+class Driver:
     """The process that holds Ray. It ends when this process does, however that comes about."""
 
-    def __init__(self, specs: Sequence[RunSpec], options: LaunchOptions, folder: Path) -> None:
+    def __init__(
+        self, specs: Sequence[Any], options: LaunchOptions, folder: Path, program: str = "suite.lanes.driver"
+    ) -> None:
         self._address, self._log = options.address, folder / "driver.log"
         self._session = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp"))  # sockets: be short
         (folder / "session").symlink_to(self._session)  # so that it is found should this process be killed
-        self._inbox: SimpleQueue[Event | Ended] = SimpleQueue()
+        self._inbox: SimpleQueue[Message] = SimpleQueue()
         self._deadline: float | None = time.monotonic() + PATIENCE
         with (folder / "job").open("wb") as file:
             pickle.dump((list(specs), options, code(), folder, self._session), file)
         read, write = os.pipe()
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from suite.lanes.driver import main; main()", str(folder / "job"), str(write)],
+                [sys.executable, "-c", f"from {program} import main; main()", str(folder / "job"), str(write)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -107,7 +114,7 @@ class _Driver:
         os.close(write)
         threading.Thread(target=self._read, args=(read,), daemon=True).start()
 
-    def __enter__(self) -> _Driver:
+    def __enter__(self) -> Driver:
         """Nothing to do: the process runs."""
         return self
 
@@ -126,7 +133,7 @@ class _Driver:
         end_session(self.process.pid)
         self.process.kill()
 
-    def hear(self) -> Event | Ended | None:
+    def hear(self) -> Message | None:
         """Return the next thing that the driver says, None when it says nothing for a moment."""
         try:
             message = self._inbox.get(timeout=POLL)
@@ -193,7 +200,7 @@ def _environment(options: LaunchOptions) -> dict[str, str]:
     return defaults | os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(options.cpus_per_run)}
 
 
-def _answers(address: str | None) -> None:
+def answers(address: str | None) -> None:
     """Raise SuiteError where nothing listens: Ray would try for minutes."""
     host, _, port = (address or "").rpartition("/")[2].rpartition(":")
     if host and port.isdecimal():
@@ -206,7 +213,7 @@ def _answers(address: str | None) -> None:
 
 
 @contextmanager
-def _folder(parent: Path) -> Iterator[Path]:
+def own_folder(parent: Path) -> Iterator[Path]:
     """Make a folder of our own under `parent` and remove it, `parent` too when it is empty, unless an error escapes.
 
     Folders of processes that were killed are removed with the next one.

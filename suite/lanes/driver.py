@@ -20,40 +20,42 @@ from typing import Any
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from suite.errors import Exit, SuiteError
 from suite.events import Event
-from suite.lanes import POLL, Ended, end_session
+from suite.lanes import POLL, Ended, Message, end_session
 from suite.lanes.lane import Job, Obituary, attempt, cause, lane
+from suite.lanes.nodes import Node, alive, ask, sees
 from suite.launch import LaunchOptions, Observe, lanes_that_fit
 from suite.queue import Queue, State
+from suite.spec import RunSpec
 
 LANE_BYTES = 1.5e9  # memory of a lane's processes; each imports torch
 OBJECTS = 128 * 2**20  # bytes of our own Ray's object store; nothing large goes through it
 RELAUNCHES = 3  # of a lane whose controller died
 ENDING = 10.0  # seconds for lanes without work to end by themselves
-IMPORTING = 180.0  # seconds for a node to take in our code
 
 
-def main() -> None:
-    """Be the driver that `suite.lanes.launch` starts: told of the job by a file, telling of events by a pipe."""
+Tell = Callable[[Message], None]
+Task = Callable[[Sequence[Any], LaunchOptions, Mapping[str, Any], Path, Tell, Callable[[], bool]], Ended]
+
+
+def main(task: Task | None = None) -> None:
+    """Be the process that holds Ray: told of the task by a file, telling of events by a pipe."""
     with open(sys.argv[1], "rb") as file:
         specs, options, code, folder, session = pickle.load(file)
     asked = threading.Event()
     threading.Thread(target=_listen, args=(asked, session), daemon=True).start()
     pipe = os.fdopen(int(sys.argv[2]), "wb")
 
-    def tell(message: Event | Ended) -> None:
+    def tell(message: Message) -> None:
         pickle.dump(message, pipe)
         pipe.flush()
 
     try:
         join(options, session)
         tell(Event("lane", "", {"state": "connected"}))
-        options, count = size(options, folder)
-        job = Job(folder.name, {spec.key: spec for spec in specs}, options, code, attempt)
-        tell(Ended(stopped=drive(job, min(count, len(job.specs)), folder, tell, asked.is_set)))
+        tell((task or work)(specs, options, code, folder, tell, asked.is_set))
     except SuiteError as error:
         tell(Ended(error=str(error), code=int(error.code)))
     except Exception as error:
@@ -61,6 +63,20 @@ def main() -> None:
         tell(Ended(error=reason, code=int(Exit.ENVIRONMENT)))
         raise
     ray.shutdown()
+
+
+def work(
+    specs: Sequence[RunSpec],
+    options: LaunchOptions,
+    code: Mapping[str, Any],
+    folder: Path,
+    tell: Tell,
+    asked: Callable[[], bool],
+) -> Ended:
+    """Work on the runs in as many lanes as fit; raises SuiteError."""
+    options, count = size(options, folder)
+    job = Job(folder.name, {spec.key: spec for spec in specs}, options, code, attempt)
+    return Ended(stopped=drive(job, min(count, len(job.specs)), folder, tell, asked))
 
 
 def _listen(asked: threading.Event, session: str) -> None:
@@ -89,7 +105,7 @@ def join(options: LaunchOptions, session: str) -> None:
 
 def size(options: LaunchOptions, folder: Path) -> tuple[LaunchOptions, int]:
     """Return the options with a number of GPUs for each run, and how many lanes there may be; raises SuiteError."""
-    nodes: list[dict[str, Any]] = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    nodes = alive()
     gpus = options.gpus_per_run
     gpus = float(any(node["Resources"].get("GPU") for node in nodes)) if gpus is None else gpus
     count = lanes_that_fit([node["Resources"] for node in nodes], options.cpus_per_run, gpus, LANE_BYTES)
@@ -98,26 +114,12 @@ def size(options: LaunchOptions, folder: Path) -> tuple[LaunchOptions, int]:
     return replace(options, gpus_per_run=gpus), min(count, options.max_concurrent or count)
 
 
-@ray.remote(num_cpus=0)
-def _sees(folder: str) -> bool:
-    import suite.execute  # noqa: F401
-
-    return Path(folder).is_dir()
-
-
-def probe(nodes: Sequence[Mapping[str, Any]], folder: Path) -> None:
+def probe(nodes: Sequence[Node], folder: Path) -> None:
     """Check that every node takes in our code and sees the root; raises SuiteError naming the node that does not."""
-    asked = {
-        node["NodeManagerAddress"]: _sees.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(str(folder))
-        for node in nodes
-    }
-    for name, answer in asked.items():
-        try:
-            seen = ray.get(answer, timeout=IMPORTING)
-        except Exception as error:
-            raise SuiteError(f"node {name} cannot run the suite: {cause(error)}", Exit.ENVIRONMENT) from error
+    for node, seen in ask(nodes, sees, str(folder)):
+        name = node["NodeManagerAddress"]
+        if isinstance(seen, Exception):
+            raise SuiteError(f"node {name} cannot run the suite: {cause(seen)}", Exit.ENVIRONMENT) from seen
         if not seen:
             root = folder.parents[1]
             raise SuiteError(

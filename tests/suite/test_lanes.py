@@ -246,16 +246,16 @@ def test_what_killed_processes_left_is_removed_but_not_what_others_use(tmp_path:
     session.mkdir()
     (root / "old" / "lock").touch()
     (root / "old" / "session").symlink_to(session)
-    with lanes._folder(root) as one:
+    with lanes.own_folder(root) as one:
         assert not (root / "old").exists()
         assert not session.exists()
-        with lanes._folder(root) as two:
+        with lanes.own_folder(root) as two:
             assert one.is_dir()
             assert two.is_dir()
         assert not two.exists()
         assert one.is_dir()
     assert not root.exists()
-    with pytest.raises(ValueError, match="kept"), lanes._folder(root) as kept:
+    with pytest.raises(ValueError, match="kept"), lanes.own_folder(root) as kept:
         raise ValueError("kept")
     assert kept.is_dir()
 

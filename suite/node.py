@@ -1,0 +1,139 @@
+"""What one node of a cluster has and sees, looked at in a process on it; `suite.cluster` compares. Knows no Ray."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grace
+import protocols
+import suite
+from suite.doctor import Finding, data, imports, machine, packages
+from suite.provenance import LIBRARIES, installed
+from suite.writing import place
+
+if TYPE_CHECKING:
+    from grace.streams.catalogue import DatasetSpec
+
+ALIKE = (*LIBRARIES, "pyarrow")  # libraries that all nodes should have in one version
+LAG = 5.0  # seconds within which a file written on one node should be seen on another
+PACE = 0.2  # seconds between looks
+LOCK = "lock"  # file in the folder, on which the process that asks holds a lock
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a node found."""
+
+    host: str
+    versions: Mapping[str, str | None]  # of Python and libraries, by name
+    code: str  # digest of our code as it is imported there
+    findings: Sequence[Finding] = ()  # what matters on each node for itself
+    gpus: int = 0  # that torch sees
+    root: str = ""  # why the results folder will not do there
+    locks: str = ""  # what is wrong with locks; "unseen" where one that is held elsewhere is not in the way
+    free: Mapping[str, float] = field(default_factory=dict)  # bytes, by what for
+
+
+def own() -> Looked:
+    """Return what all nodes should have in common, as it is here."""
+    versions = {"Python": platform.python_version(), **{name: installed(name) for name in ALIKE}}
+    return Looked(socket.gethostname(), versions, digest())
+
+
+def look(
+    folder: str, mark: str, temp: str, images: str, specs: Mapping[str, DatasetSpec], wanted: Sequence[str] | None
+) -> Looked:
+    """Return what is here, and leave the file `mark` in `folder`, which whoever asks has made under the results root.
+
+    `temp` is where Ray keeps files of this node, `images` the data folder, `specs` the datasets to look for there,
+    `wanted` the requirements to meet.
+    """
+    common = own()
+    imported, gpus = imports()
+    shared = Path(folder)
+    root = _leave(shared, mark)
+    free = {"temporary files": shutil.disk_usage(temp).free}
+    if not root:
+        free["results"] = shutil.disk_usage(shared).free
+    return Looked(
+        common.host,
+        common.versions,
+        common.code,
+        findings=(*packages(wanted), *imported, machine(), *data(Path(images), specs)),
+        gpus=gpus,
+        root=root,
+        locks="" if root else _locks(shared / LOCK),
+        free=free,
+    )
+
+
+def unread(folder: str, marks: Sequence[str]) -> list[str]:
+    """Return which of the marks that nodes left in a folder cannot be read here, once they have had time to come."""
+    deadline = time.monotonic() + LAG
+    left = list(marks)
+    while True:
+        left = [mark for mark in left if not _holds(Path(folder, mark), mark)]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(PACE)
+
+
+def digest() -> str:
+    """Return a digest of the texts of our code, as this process imports it."""
+    found = hashlib.blake2b(digest_size=6)
+    for name, path in sorted(_texts()):
+        found.update(f"{name}\0".encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+def _texts() -> Iterator[tuple[str, Path]]:
+    for package in (grace, protocols, suite):
+        top = Path(str(package.__file__)).parent
+        for path in top.rglob("*"):
+            if path.suffix in (".py", ".toml"):
+                yield f"{top.name}/{path.relative_to(top).as_posix()}", path
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except (OSError, ValueError):
+        return False
+
+
+def _leave(folder: Path, mark: str) -> str:
+    """Leave a mark for others to read; return what is wrong, or nothing."""
+    root = folder.parents[1]
+    deadline = time.monotonic() + LAG
+    while not folder.is_dir():
+        if time.monotonic() > deadline:
+            return f"{root} is another folder there" if root.is_dir() else f"{root} is not there"
+        time.sleep(PACE)
+    try:
+        place(folder / mark, mark.encode())
+    except OSError as error:
+        return f"{root} cannot be written: {error.strerror or error}"
+    return ""
+
+
+def _locks(path: Path) -> str:
+    """Try for the lock that whoever asks holds; return what is wrong, or nothing."""
+    try:
+        with path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return ""  # as it should be
+        return f"files cannot be locked: {error.strerror or os.strerror(error.errno or 0)}"
+    return "unseen"
