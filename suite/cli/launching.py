@@ -26,6 +26,7 @@ from suite.trackers import PACKAGES, check
 from suite.twins import copied
 
 if TYPE_CHECKING:
+    from grace.streams.catalogue import DatasetSpec
     from suite.cli.following import Following
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,6 +58,7 @@ OPTIONS = (
     click.option(
         "--patience-minutes", type=SPAN, metavar="M", help="Wait for a disk or node that is gone (default 10)."
     ),
+    click.option("--detach", is_flag=True, help="Leave the sweep to a process in the background, and return."),
     click.option("--data", type=DIR, metavar="DIR", help="Data folder (default ./data)."),
     click.option("--download/--no-download", default=None, help="Whether to fetch missing data (default: yes)."),
     click.option(
@@ -87,10 +89,8 @@ def placed(sweep: Sweep, given: Mapping[str, Any]) -> Sweep:
     return sweep.model_copy(update={"launch": sweep.launch.model_copy(update=changes)})
 
 
-def carry_out(settings: Settings, sweep: Sweep) -> Exit:
-    """Run what a sweep lacks and return the exit code; raises SuiteError before the first run for what cannot work."""
-    from suite.cli.following import Following
-
+def ready(settings: Settings, sweep: Sweep) -> tuple[Sweep, Plan, LaunchOptions]:
+    """Return the sweep with the texts of its plugins, what it lacks, and how that is worked on; raises SuiteError."""
     check(sweep.launch.track)
     seen, sweep = Store.open(settings.root), with_texts(sweep)
     found = plan(sweep, seen)
@@ -102,6 +102,14 @@ def carry_out(settings: Settings, sweep: Sweep) -> Exit:
     options = LaunchOptions(
         root=settings.root, **{**launch, "data": Path(launch["data"])}, sources=sources, plugins=plugins
     )
+    return sweep, found, options
+
+
+def carry_out(settings: Settings, sweep: Sweep) -> Exit:
+    """Run what a sweep lacks and return the exit code; raises SuiteError before the first run for what cannot work."""
+    from suite.cli.following import Following
+
+    sweep, found, options = ready(settings, sweep)
     store = Store.open(settings.root, write=True)
     outcome, stop, first = Outcome(), Stop(settings, Asked(settings.root, sweep_name(sweep))), found
     said: list[str] = []
@@ -133,13 +141,21 @@ def _later(found: Plan) -> list[str]:
     return [f"{count(len(waiting), 'run')} later: what they are follows from {of}"] if waiting else []
 
 
-def _fetch(settings: Settings, left: list[Planned], options: LaunchOptions) -> None:
-    """Check the images of every run that is left, and download what is missing and may be."""
-    from grace.streams.datasets import check, fetch
+def images(settings: Settings, left: list[Planned], options: LaunchOptions) -> list[DatasetSpec]:
+    """Check the images of every run that is left; return the datasets. Raises DataError."""
+    from grace.streams.datasets import check
 
     specs = list(dict.fromkeys(run.spec.protocol.dataset for run in left))
     for spec in specs:
         settings.note(f"data {spec.name}: {check(spec, options.data, options.download)}")
+    return specs
+
+
+def _fetch(settings: Settings, left: list[Planned], options: LaunchOptions) -> None:
+    """Check the images of every run that is left, and download what is missing and may be."""
+    from grace.streams.datasets import fetch
+
+    specs = images(settings, left, options)
     if options.download:
         for spec in specs:
             fetch(spec, options.data)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from suite.cli.detaching import leave
 from suite.cli.launching import carry_out, launch_options, placed
 from suite.cli.settings import Settings
 from suite.cli.verbs import Verb
@@ -21,13 +22,13 @@ from suite.sweep import Sweep, read_sweep
 @click.argument("name", required=False)
 @launch_options
 @click.pass_obj
-def command(settings: Settings, /, name: str | None, **launch: Any) -> Exit:
+def command(settings: Settings, /, name: str | None, detach: bool, **launch: Any) -> Exit:
     """Go on with the sweep NAME, or the newest: finish what is left, try again what failed.
 
     It runs as it was run before, unless told otherwise here.
     """
     sweep = kept_sweep(settings, name)
-    return carry_out(settings, placed(sweep, launch))
+    return (leave if detach else carry_out)(settings, placed(sweep, launch))
 
 
 def kept_file(settings: Settings, name: str | None) -> Path:
