@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -54,6 +55,8 @@ def main(task: Task | None = None) -> None:
 
     try:
         join(options, session)
+        # who started us is told too, and tells us: `ray job stop` signals all processes of a job
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
         tell(Event("lane", "", {"state": "connected"}))
         tell((task or work)(specs, options, code, folder, tell, asked.is_set))
     except SuiteError as error:
