@@ -142,7 +142,7 @@ def _root(name: str, seen: Seen) -> Finding:
 
 def _locks(node: Looked, here: Looked) -> Iterator[Finding]:
     """Say whether locks are respected; they keep two commands from working on one run."""
-    if node.root:
+    if "results" not in node.free:  # not seen, or no disk
         return
     if node.locks == "unseen":
         elsewhere = "a lock held elsewhere is not seen: let one command at a time work on these results"

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 ALIKE = (*LIBRARIES, "pyarrow")  # libraries that all nodes should have in one version
 LAG = 5.0  # seconds within which a file written on one node should be seen on another
 PACE = 0.2  # seconds between looks
-LOCK = "lock"  # file in the folder, on which the process that asks holds a lock
+HERE = "here"  # the mark of who asks
+LOCK = "lock"  # file in a folder on a disk, on which who asks holds a lock
 
 
 @dataclass(frozen=True)
@@ -52,38 +53,42 @@ def own() -> Looked:
 
 
 def look(
-    folder: str, mark: str, temp: str, images: str, specs: Mapping[str, DatasetSpec], wanted: Sequence[str] | None
+    folder: Path, mark: str, temp: Path, images: Path, specs: Mapping[str, DatasetSpec], wanted: Sequence[str] | None
 ) -> Looked:
-    """Return what is here, and leave the file `mark` in `folder`, which whoever asks has made under the results root.
+    """Return what is here, and leave a mark in `folder`, below the results root, where who asks has left one.
 
     `temp` is where Ray keeps files of this node, `images` the data folder, `specs` the datasets to look for there,
     `wanted` the requirements to meet.
     """
     common = own()
     imported, gpus = imports()
-    shared = Path(folder)
-    root = _leave(shared, mark)
+    wrong = _answered(folder, mark)
     free = {"temporary files": shutil.disk_usage(temp).free}
-    if not root:
-        free["results"] = shutil.disk_usage(shared).free
+    if not wrong and isinstance(folder, Path):
+        free["results"] = shutil.disk_usage(folder).free
     return Looked(
         common.host,
         common.versions,
         common.code,
-        findings=(*packages(wanted), *imported, machine(), *data(Path(images), specs)),
+        findings=(*packages(wanted), *imported, machine(), *data(images, specs)),
         gpus=gpus,
-        root=root,
-        locks="" if root else _locks(shared / LOCK),
+        root=wrong,
+        locks=_locks(folder / LOCK) if not wrong and isinstance(folder, Path) else "",
         free=free,
     )
 
 
-def unread(folder: str, marks: Sequence[str]) -> list[str]:
-    """Return which of the marks that nodes left in a folder cannot be read here, once they have had time to come."""
+def leave(folder: Path, mark: str) -> None:
+    """Leave a mark for others to read; raises OSError."""
+    place(folder / mark, mark.encode())
+
+
+def unread(folder: Path, marks: Sequence[str]) -> list[str]:
+    """Return which of the marks left in a folder cannot be read here, once they have had time to come."""
     deadline = time.monotonic() + LAG
     left = list(marks)
     while True:
-        left = [mark for mark in left if not _holds(Path(folder, mark), mark)]
+        left = [mark for mark in left if not _holds(folder / mark, mark)]
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(PACE)
@@ -107,21 +112,18 @@ def _texts() -> Iterator[tuple[str, Path]]:
 
 def _holds(path: Path, text: str) -> bool:
     try:
-        return path.read_text(encoding="utf-8") == text
-    except (OSError, ValueError):
+        return path.read_bytes() == text.encode()
+    except OSError:
         return False
 
 
-def _leave(folder: Path, mark: str) -> str:
-    """Leave a mark for others to read; return what is wrong, or nothing."""
+def _answered(folder: Path, mark: str) -> str:
+    """Read the mark of who asks and leave one; return what is wrong, or nothing."""
     root = folder.parents[1]
-    deadline = time.monotonic() + LAG
-    while not folder.is_dir():
-        if time.monotonic() > deadline:
-            return f"{root} is another folder there" if root.is_dir() else f"{root} is not there"
-        time.sleep(PACE)
+    if unread(folder, [HERE]):
+        return f"{root} is another folder there" if root.is_dir() else f"{root} is not there"
     try:
-        place(folder / mark, mark.encode())
+        leave(folder, mark)
     except OSError as error:
         return f"{root} cannot be written: {error.strerror or error}"
     return ""

@@ -43,6 +43,7 @@ def check(
     The files that it leaves in `folder` go with that.
     """
     nodes: list[Node] = ray.nodes()  # type: ignore[no-untyped-call]
+    looking.leave(folder, looking.HERE)
     alive = _named([node for node in nodes if node["Alive"]])
     nodes_seen, broken = _looked(alive, folder, specs, options)
     fit = {name: alive[name] for name in nodes_seen}
@@ -78,7 +79,7 @@ def _looked(
     """Have each node look at itself; return what was found, and why nothing was where that is so."""
     names = {node["NodeID"]: name for name, node in nodes.items()}
     found, broken = dict[str, Looked](), dict[str, str]()
-    arguments = (str(folder), str(options.data), {spec.name: spec for spec in specs}, requirements())
+    arguments = (folder, options.data, {spec.name: spec for spec in specs}, requirements())
     for node, answer in ask(list(nodes.values()), _look, *arguments, patience=LOOKING, runtime_env=GPUS):
         if isinstance(answer, Exception):
             broken[names[node["NodeID"]]] = cause(answer)
@@ -87,7 +88,7 @@ def _looked(
     return {name: found[name] for name in sorted(found)}, broken
 
 
-def _look(folder: str, images: str, specs: Mapping[str, Any], wanted: Sequence[str] | None) -> Looked:
+def _look(folder: Path, images: Path, specs: Mapping[str, Any], wanted: Sequence[str] | None) -> Looked:
     """Look at the node that this is called on."""
     context = ray.get_runtime_context()
     resources = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())["Resources"]  # type: ignore[no-untyped-call]
@@ -95,17 +96,17 @@ def _look(folder: str, images: str, specs: Mapping[str, Any], wanted: Sequence[s
     return looking.look(folder, context.get_node_id(), _temporary(), images, specs if works else {}, wanted)
 
 
-def _temporary() -> str:
+def _temporary() -> Path:
     """Return where Ray keeps files of this node, by what its workers know."""
     own = getattr(ray._private.worker, "_global_node", None)
-    return str(own.get_session_dir_path()) if own else tempfile.gettempdir()
+    return Path(own.get_session_dir_path() if own else tempfile.gettempdir())
 
 
 def _unread(nodes: Mapping[str, Node], folder: Path) -> dict[str, list[str]]:
     """Return whose files are not seen, by where; without those that are seen. `here` is this process."""
     names = {node["NodeID"]: name for name, node in nodes.items()}
-    found = {"here": looking.unread(str(folder), list(names))}
-    for node, answer in ask(list(nodes.values()), looking.unread, str(folder), list(names)):
+    found = {"here": looking.unread(folder, list(names))}
+    for node, answer in ask(list(nodes.values()), looking.unread, folder, list(names)):
         found[names[node["NodeID"]]] = list(names) if isinstance(answer, Exception) else answer
     return {reader: [names[mark] for mark in missing] for reader, missing in found.items() if missing}
 

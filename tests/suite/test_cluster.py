@@ -67,7 +67,7 @@ def test_nodes_that_agree_are_one_line_each() -> None:
         ({"locks": "unseen"}, "locks", "note", "let one command at a time work on these results"),
         ({"locks": "unseen", "host": "head"}, "locks", "bad", "a lock that another process holds is not seen"),
         ({"free": {"results": 5e8}}, "room for results", "note", "0.5 GB free"),
-        ({"free": {"temporary files": 5e8}}, "room for temporary files", "note", "0.5 GB free"),
+        ({"free": {"temporary files": 5e8, "results": MANY}}, "room for temporary files", "note", "0.5 GB free"),
     ],
 )
 def test_a_node_that_differs_has_a_line_of_its_own(changes: dict[str, Any], what: str, state: str, words: str) -> None:
@@ -143,14 +143,16 @@ def test_nodes_that_cannot_be_looked_at() -> None:
 def test_a_mark_is_left_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looking, "LAG", 0.1)
     folder = tmp_path / "ray" / "1"
-    assert looking._leave(folder, "a") == f"{tmp_path} is another folder there"
-    assert looking._leave(Path("/nothing/like/this"), "a") == "/nothing is not there"
+    assert looking._answered(folder, "a") == f"{tmp_path} is another folder there"
+    assert looking._answered(Path("/nothing/like/this"), "a") == "/nothing is not there"
     folder.mkdir(parents=True)
-    assert looking._leave(folder, "a") == ""
+    assert looking._answered(folder, "a") == f"{tmp_path} is another folder there"  # nobody has left anything
+    looking.leave(folder, looking.HERE)
+    assert looking._answered(folder, "a") == ""
     (folder / "b").write_text("something else")
-    assert looking.unread(str(folder), ["a", "b", "c"]) == ["b", "c"]
+    assert looking.unread(folder, ["a", "b", "c"]) == ["b", "c"]
     (folder / "d").mkdir()
-    assert looking._leave(folder, "d") == f"{tmp_path} cannot be written: Is a directory"
+    assert looking._answered(folder, "d") == f"{tmp_path} cannot be written: Is a directory"
 
 
 def test_a_lock_is_seen_from_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
