@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from grace.streams.registry import DATASETS
 from suite.doctor import ROOM, Finding
 from suite.errors import Exit, SuiteError
-from suite.lanes import Driver, Ended, answers, own_folder
+from suite.lanes.process import Driver, Ended, answers, own_folder
 from suite.launch import LaunchOptions
 from suite.node import Looked
 

@@ -100,7 +100,11 @@ def ready(settings: Settings, sweep: Sweep) -> tuple[Sweep, Plan, LaunchOptions]
     sources = {run.spec.key: run.choice.source for run in found.runs}
     plugins = [read_plugin(Path(file), sweep.plugin_texts) for file in sweep.plugins]
     options = LaunchOptions(
-        root=settings.root, **{**launch, "data": Path(launch["data"])}, sources=sources, plugins=plugins
+        root=settings.root,
+        verbose=settings.verbose,
+        **{**launch, "data": Path(launch["data"])},
+        sources=sources,
+        plugins=plugins,
     )
     return sweep, found, options
 

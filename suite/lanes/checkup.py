@@ -14,9 +14,10 @@ import ray
 from suite import node as looking
 from suite.cluster import Seen, findings
 from suite.doctor import requirements
-from suite.lanes import Ended, driver
+from suite.lanes import driver
 from suite.lanes.lane import cause
 from suite.lanes.nodes import Node, ask
+from suite.lanes.process import Ended
 from suite.launch import LaunchOptions
 from suite.node import Looked
 
