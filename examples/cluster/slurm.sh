@@ -27,7 +27,7 @@ cd "$SUITE" || exit 6
 RAY_AUTH_TOKEN=$(python -c "import secrets; print(secrets.token_hex(32))")
 export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 port=$((20000 + SLURM_JOB_ID % 10000)) # several jobs may share a node
-address="$(hostname --ip-address | cut -d ' ' -f 1):$port"
+address="$(python -c "import ray; print(ray.util.get_node_ip_address())"):$port" # as Ray will tell it to others
 resources=(--num-cpus "$SLURM_CPUS_PER_TASK" ${SLURM_GPUS_ON_NODE:+--num-gpus "$SLURM_GPUS_ON_NODE"})
 here=$(hostname --short)
 temporary="/tmp/ray-$SLURM_JOB_ID"

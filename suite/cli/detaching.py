@@ -49,7 +49,14 @@ def leave(settings: Settings, sweep: Sweep) -> Exit:
     begins = _opened(log, settings)
     with log.open("ab") as file:
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, sys.argv[0], *(each for each in settings.argv if each not in HERE_ONLY)],
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                PROGRAM,
+                sys.argv[0],
+                *(each for each in settings.argv if each not in HERE_ONLY),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,

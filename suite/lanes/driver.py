@@ -105,6 +105,7 @@ def join(options: LaunchOptions, session: str) -> None:
         "excludes": ["**/__pycache__"],
         "env_vars": {"OMP_NUM_THREADS": str(options.cpus_per_run)},
     }
+    os.chdir(session)  # an empty folder: nodes take in code from where this process is before what is sent to them
     ray.init(options.address, runtime_env=shipped, **quiet)
 
 

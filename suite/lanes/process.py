@@ -63,7 +63,7 @@ class Driver:
         read, write = os.pipe()
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", f"from {program} import main; main()", str(folder / "job"), str(write)],
+                [sys.executable, "-P", "-c", f"from {program} import main; main()", str(folder / "job"), str(write)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

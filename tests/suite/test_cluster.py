@@ -222,6 +222,9 @@ def test_a_node_with_a_folder_of_its_own_is_found(tmp_path: Path) -> None:
     """Two nodes on this machine; one has another file system where the results folder is."""
     results = tmp_path / "results"
     results.mkdir()
+    other = tmp_path / "other"
+    (other / "grace").mkdir(parents=True)
+    (other / "grace" / "__init__.py").write_text("raise ImportError('of the folder that the command was given in')")
     temporary = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets: be short
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
@@ -235,7 +238,7 @@ def test_a_node_with_a_folder_of_its_own_is_found(tmp_path: Path) -> None:
                 until_alive(address, 2)
                 doctor = [sys.executable, str(ROOT / "run_suite.py"), "doctor", "--cluster", "--address", address]
                 places = ["--root", str(results), "--data", str(tmp_path), "--json"]
-                done = subprocess.run([*doctor, *places], capture_output=True, text=True, check=False)
+                done = subprocess.run([*doctor, *places], capture_output=True, text=True, cwd=other, check=False)
             finally:
                 node.terminate()
                 node.wait(60)
