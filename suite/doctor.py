@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -155,8 +156,9 @@ def _devices(facts: Mapping[str, Any]) -> Iterator[Finding]:
     if facts["trouble"]:
         yield Finding("GPUs", "bad", f"cannot be used: {facts['trouble']}")
     else:
+        kinds = [name if number == 1 else f"{number} x {name}" for name, number in Counter(facts["gpus"]).items()]
         none = "none: runs train on the CPU"
-        yield Finding("GPUs", "good" if facts["gpus"] else "note", "; ".join(facts["gpus"]) or none)
+        yield Finding("GPUs", "good" if kinds else "note", "; ".join(kinds) or none)
     yield _precision(facts)
     yield _compiler(facts)
 

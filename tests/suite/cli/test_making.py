@@ -201,6 +201,19 @@ def test_what_compiling_needs(
     assert words in said.out
 
 
+@pytest.mark.parametrize(
+    ("facts", "state", "text"),
+    [
+        ({"gpus": ["H, 78 GiB"] * 8 + ["A, 40 GiB"]}, "good", "8 x H, 78 GiB; A, 40 GiB"),
+        ({"trouble": "GPU 1: CUDA error: out of memory"}, "bad", "cannot be used: GPU 1: CUDA error: out of memory"),
+    ],
+)
+def test_gpus(call: Call, monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any], state: str, text: str) -> None:
+    answers(monkeypatch, facts)
+    (found,) = (each for each in call("doctor", "--json").json["findings"] if each["what"] == "GPUs")
+    assert (found["state"], found["text"]) == (state, text)
+
+
 def test_what_torch_is_asked_can_be_asked(call: Call) -> None:
     found, trouble = suite.doctor._facts(suite.doctor.TORCH, suite.doctor.PAIR, suite.doctor.RAY)
     assert trouble == ""
