@@ -37,11 +37,12 @@ def examine(options: LaunchOptions, observe: Callable[[Finding], None]) -> None:
     Raises SuiteError where no cluster answers, or where the results folder cannot be written from here.
     """
     answers(options.address)
-    made = [path for path in (options.root, *options.root.parents) if not path.exists()]
+    top = options.scratch.parent
+    made = [path for path in (top, *top.parents) if not path.exists()]
     last: Ended | None = None
     try:
         with (
-            own_folder(options.root / "ray") as folder,
+            own_folder(options.scratch) as folder,
             Driver(list(DATASETS.values()), options, folder, "suite.lanes.checkup") as driver,
         ):
             while last is None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from grace.checks import DataError
+from grace.storage.folders import Folder
+from grace.storage.objects import ObjectPath
 from grace.streams.registry import DATASETS
 from suite.errors import SuiteError
 from suite.provenance import PACKAGE
@@ -67,7 +69,7 @@ class Finding:
     node: str = ""  # of a cluster, where it is the only one, or one of few
 
 
-def examine(root: Path, folder: Path) -> Iterator[Finding]:
+def examine(root: Folder, folder: Path) -> Iterator[Finding]:
     """Yield the findings on this machine, each as soon as it is known; `folder` is for data."""
     yield _python()
     yield from packages(requirements())
@@ -216,12 +218,14 @@ def machine() -> Finding:
     return Finding("machine", "good", f"{cores} cores, {pages / 2**30:.0f} GiB memory")
 
 
-def _root(root: Path) -> Finding:
+def _root(root: Folder) -> Finding:
     """Look at the results folder without making it."""
     try:
         store = Store.open(root)
     except SuiteError as error:
         return Finding("results", "bad", str(error))
+    if isinstance(root, ObjectPath):
+        return Finding("results", "good", f"{root}: {len(store.keys())} records")
     there = root.absolute()
     while not there.exists():
         there = there.parent

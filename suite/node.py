@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 import grace
 import protocols
 import suite
+from grace.storage.folders import Folder
+from grace.storage.writing import place
 from suite.doctor import Finding, data, imports, machine, packages
 from suite.provenance import LIBRARIES, installed
-from suite.writing import place
 
 if TYPE_CHECKING:
     from grace.streams.catalogue import DatasetSpec
@@ -53,7 +54,7 @@ def own() -> Looked:
 
 
 def look(
-    folder: Path, mark: str, temp: Path, images: Path, specs: Mapping[str, DatasetSpec], wanted: Sequence[str] | None
+    folder: Folder, mark: str, temp: Path, images: Path, specs: Mapping[str, DatasetSpec], wanted: Sequence[str] | None
 ) -> Looked:
     """Return what is here, and leave a mark in `folder`, below the results root, where who asks has left one.
 
@@ -78,12 +79,12 @@ def look(
     )
 
 
-def leave(folder: Path, mark: str) -> None:
+def leave(folder: Folder, mark: str) -> None:
     """Leave a mark for others to read; raises OSError."""
     place(folder / mark, mark.encode())
 
 
-def unread(folder: Path, marks: Sequence[str]) -> list[str]:
+def unread(folder: Folder, marks: Sequence[str]) -> list[str]:
     """Return which of the marks left in a folder cannot be read here, once they have had time to come."""
     deadline = time.monotonic() + LAG
     left = list(marks)
@@ -110,16 +111,16 @@ def _texts() -> Iterator[tuple[str, Path]]:
                 yield f"{top.name}/{path.relative_to(top).as_posix()}", path
 
 
-def _holds(path: Path, text: str) -> bool:
+def _holds(path: Folder, text: str) -> bool:
     try:
         return path.read_bytes() == text.encode()
     except OSError:
         return False
 
 
-def _answered(folder: Path, mark: str) -> str:
+def _answered(folder: Folder, mark: str) -> str:
     """Read the mark of who asks and leave one; return what is wrong, or nothing."""
-    root = folder.parents[1]
+    root = folder.parent.parent
     if unread(folder, [HERE]):
         return f"{root} is another folder there" if root.is_dir() else f"{root} is not there"
     try:

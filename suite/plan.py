@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from grace.nets import BACKBONES
 from suite.alignment import measured
 from suite.declared import declared
-from suite.errors import SuiteError
 from suite.plugin import PluginError
 from suite.resolver import Choice, Wish
 from suite.spec import RunSpec
@@ -61,6 +60,7 @@ class Planned:
             "order_seed": spec.order_seed,
             "train_seed": spec.train_seed,
             "precision": spec.precision,
+            "workers": spec.workers,
             "done": self.done,
         }
 
@@ -144,7 +144,7 @@ def plan(sweep: Sweep, store: Store) -> Plan:
     """Return what the sweep wants and what of it the store lacks; raises SuiteError for whatever does not fit."""
     wanted = resolution(sweep, measured(store))
     pairs = wanted.runs
-    done = {spec.key for spec, _ in pairs if store.done(spec.key)}
+    done = store.finished(spec.key for spec, _ in pairs)
     failures = store.failures()
     costs: dict[tuple[str, str], Cost] = {}
     for spec, choice in pairs:  # runs of one kind share it; on an aligned protocol each may have its own memory
@@ -217,20 +217,17 @@ def _images(choice: Choice, epochs: list[Bounds]) -> Bounds | None:
     return round(low), round(high)
 
 
-def _kind(spec: Mapping[str, Any]) -> tuple[str, ...]:
+def _kind(spec: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what runs have in common whose time per image is alike; `spec` is a RunSpec's identity."""
     protocol = spec["protocol"]
-    return spec["method"], protocol["backbone"], protocol["dataset"]["name"], spec["precision"]
+    arithmetic = spec["precision"], spec.get("workers", 1)
+    return spec["method"], protocol["backbone"], protocol["dataset"]["name"], *arithmetic
 
 
-def _rates(store: Store) -> dict[tuple[str, ...], float]:
+def _rates(store: Store) -> dict[tuple[Any, ...], float]:
     """Return the median seconds per training image of finished runs, by kind."""
-    found: dict[tuple[str, ...], list[float]] = {}
-    for key in store.keys()[-SAMPLE:]:
-        try:
-            record = store.read(key, predictions=False)
-        except SuiteError:  # damaged: set aside, and named by the store
-            continue
+    found: dict[tuple[Any, ...], list[float]] = {}
+    for record in store.records(store.keys()[-SAMPLE:], arrays=False):
         images = sum(phase["images"] for task in record.tasks for phase in task.phases)
         seconds = sum(value for task in record.tasks for value in task.seconds.values())
         if images:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 import protocols
 from grace.nets import BACKBONES
+from grace.storage.folders import Folder
 from grace.streams.protocol import Protocol
 from grace.training.engine import Precision, Way
 from protocols.alignment import points
@@ -48,6 +49,7 @@ class Launch(BaseModel):
     mixed: bool = False
     stall_minutes: NonNegativeFloat = 60.0
     patience_minutes: NonNegativeFloat = 10.0
+    share: bool = True
     track: list[Literal["tensorboard", "mlflow", "wandb"]] = []
 
 
@@ -62,6 +64,7 @@ class Sweep(BaseModel):
     orders: Seeds = [1993]
     seeds: Seeds = [0]
     precision: Precision = "fp32"  # part of what a run is
+    workers: PositiveInt = 1  # that train one run together; part of what it is, too
     method: dict[str, dict[str, Any]] = {}  # per method, fields of its Config; recipes as tables
     limit_epochs: PositiveInt | None = None  # per phase; makes smoke runs
     protocol_files: list[str] = []  # the user's own protocols and datasets
@@ -78,7 +81,7 @@ def sweep_of(values: Mapping[str, Any], source: str) -> Sweep:
         raise SuiteError(f"{source}: {first_fault(error, Sweep.model_fields)}") from None
 
 
-def read_sweep(path: Path) -> Sweep:
+def read_sweep(path: Folder) -> Sweep:
     """Return the sweep in a TOML file; raises SuiteError when it is missing, no TOML or no sweep."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -87,9 +90,9 @@ def read_sweep(path: Path) -> Sweep:
     except tomllib.TOMLDecodeError as error:
         raise SuiteError(f"{path}: not TOML: {error}") from None
     sweep = sweep_of(values, str(path))
+    there = path.parent if isinstance(path, Path) else Path()  # a sweep that was kept names whole paths
     beside = {
-        name: [str((path.parent / file).resolve()) for file in getattr(sweep, name)]
-        for name in ("protocol_files", "plugins")
+        name: [str((there / file).resolve()) for file in getattr(sweep, name)] for name in ("protocol_files", "plugins")
     }
     return sweep.model_copy(update={name: files for name, files in beside.items() if files})
 
@@ -103,6 +106,8 @@ def sweep_name(sweep: Sweep) -> str:
         content["plugins"] = with_texts(sweep).plugin_texts
     if sweep.precision == Sweep.model_fields["precision"].default:  # sweeps had names before they had precisions
         del content["precision"]
+    if sweep.workers == 1:  # nor workers
+        del content["workers"]
     digest = hashlib.blake2b(json.dumps(content, sort_keys=True, default=str).encode(), digest_size=3).hexdigest()
     return f"{re.sub('[^A-Za-z0-9.+-]', '-', sweep.protocols[0])}-{digest}"
 

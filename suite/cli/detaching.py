@@ -10,7 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-from suite.cli.launching import carry_out, images, ready
+from grace.storage.folders import Folder
+from suite.cli.launching import carry_out
+from suite.cli.readying import images, ready
 from suite.cli.settings import Settings
 from suite.cli.words import command, program
 from suite.errors import Exit, SuiteError
@@ -45,7 +47,7 @@ def leave(settings: Settings, sweep: Sweep) -> Exit:
     view = Watcher(settings.root, name).look()
     if not view.over:
         settings.warn(f"{view.process} works on sweep {name} already; this is one more, they share the runs")
-    log = settings.root / "live" / name / "detached.log"
+    log = options.scratch.parent / "live" / name / "detached.log"
     begins = _opened(log, settings)
     with log.open("ab") as file:
         process = subprocess.Popen(
@@ -85,7 +87,7 @@ def _opened(log: Path, settings: Settings) -> int:
         raise SuiteError(f"{log} cannot be written: {error.strerror}", Exit.ENVIRONMENT) from error
 
 
-def _begun(process: subprocess.Popen[bytes], root: Path, name: str) -> bool:
+def _begun(process: subprocess.Popen[bytes], root: Folder, name: str) -> bool:
     """Wait until a run of the process has begun, or the process has ended, but not for ever; tell whether one has."""
     deadline = time.monotonic() + BEGINNING
     while process.poll() is None and time.monotonic() < deadline:

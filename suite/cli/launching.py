@@ -9,24 +9,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from grace.training.engine import WAYS
+from suite.cli.readying import fetched, ready
 from suite.cli.settings import Settings
 from suite.cli.signals import Stop
 from suite.cli.verbs import OneOf, Several
 from suite.cli.wanted import alone, split
 from suite.cli.words import command, count, program
-from suite.errors import Exit
+from suite.errors import Exit, SuiteError
 from suite.launch import HERE, LaunchOptions, Outcome, launcher
 from suite.plan import Plan, Planned, longest_first, plan
-from suite.plugins import read_plugin
 from suite.resolver import Wish
 from suite.stopping import Asked
 from suite.store import Store
-from suite.sweep import Sweep, sweep_name, with_texts, write_sweep
-from suite.trackers import PACKAGES, check
+from suite.sweep import Sweep, sweep_name, write_sweep
+from suite.trackers import PACKAGES
 from suite.twins import copied
 
 if TYPE_CHECKING:
-    from grace.streams.catalogue import DatasetSpec
     from suite.cli.following import Following
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,7 +44,9 @@ OPTIONS = (
     click.option(
         "--address", metavar="ADDRESS", help="Ray: auto, HOST:PORT; none for no Ray (default: one of our own)."
     ),
-    click.option("--gpus-per-run", type=float, metavar="G", help="A fraction lets runs share one (default 1 if any)."),
+    click.option(
+        "--gpus-per-run", type=float, metavar="G", help="A fraction: runs share one; 2, ...: data-parallel (default 1)."
+    ),
     click.option("--cpus-per-run", type=click.IntRange(min=1), metavar="C", help="Cores of a run (default 1)."),
     click.option(
         "--max-concurrent", type=click.IntRange(min=1), metavar="N", help="Runs at a time (default: what fits)."
@@ -59,6 +60,9 @@ OPTIONS = (
         "--patience-minutes", type=SPAN, metavar="M", help="Wait for a disk or node that is gone (default 10)."
     ),
     click.option("--detach", is_flag=True, help="Leave the sweep to a process in the background, and return."),
+    click.option(
+        "--share/--no-share", default=None, help="Train a first task that runs have in common once (default: yes)."
+    ),
     click.option("--data", type=DIR, metavar="DIR", help="Data folder (default ./data)."),
     click.option("--download/--no-download", default=None, help="Whether to fetch missing data (default: yes)."),
     click.option(
@@ -81,32 +85,35 @@ def launch_options(function: F) -> F:
     return function
 
 
-def placed(sweep: Sweep, given: Mapping[str, Any]) -> Sweep:
-    """Return the sweep with the launch options that were given, so that `resume` need not be told again."""
+def placed(sweep: Sweep, given: Mapping[str, Any], kept: bool = False) -> Sweep:
+    """Return the sweep with the launch options that were given, so that `resume` need not be told again.
+
+    Several GPUs for a run are a worker for each, which one that is `kept` has or has not: SuiteError.
+    """
     changes = {name: value for name, value in given.items() if value is not None}
+    gpus = changes.get("gpus_per_run")
+    if gpus is not None and gpus > 1:
+        sweep, changes["gpus_per_run"] = _several(sweep, gpus, kept), 1.0
     if "data" in changes:
         changes["data"] = str(changes["data"].absolute())
     return sweep.model_copy(update={"launch": sweep.launch.model_copy(update=changes)})
 
 
-def ready(settings: Settings, sweep: Sweep) -> tuple[Sweep, Plan, LaunchOptions]:
-    """Return the sweep with the texts of its plugins, what it lacks, and how that is worked on; raises SuiteError."""
-    check(sweep.launch.track)
-    seen, sweep = Store.open(settings.root), with_texts(sweep)
-    found = plan(sweep, seen)
-    for warning in [*seen.damaged, *found.broken]:
-        settings.warn(warning)
-    launch = sweep.launch.model_dump(exclude={"track"})
-    sources = {run.spec.key: run.choice.source for run in found.runs}
-    plugins = [read_plugin(Path(file), sweep.plugin_texts) for file in sweep.plugins]
-    options = LaunchOptions(
-        root=settings.root,
-        verbose=settings.verbose,
-        **{**launch, "data": Path(launch["data"])},
-        sources=sources,
-        plugins=plugins,
-    )
-    return sweep, found, options
+def _several(sweep: Sweep, gpus: float, kept: bool) -> Sweep:
+    """Return the sweep with a worker for each GPU of a run; raises SuiteError for what is no number of them."""
+    if gpus != int(gpus):
+        raise SuiteError(
+            f"--gpus-per-run {gpus:g}: a fraction up to 1, for runs that share a GPU, or a whole number, for a run on "
+            f"several; {int(gpus)} is near",
+            Exit.USAGE,
+        )
+    if (kept or "workers" in sweep.model_fields_set) and sweep.workers != gpus:
+        raise SuiteError(
+            f"--gpus-per-run {gpus:g} is a worker for each GPU, and these runs have {count(sweep.workers, 'worker')}; "
+            "--gpus-per-run 1 gives each worker one",
+            Exit.USAGE,
+        )
+    return sweep.model_copy(update={"workers": int(gpus)})
 
 
 def carry_out(settings: Settings, sweep: Sweep) -> Exit:
@@ -129,7 +136,7 @@ def carry_out(settings: Settings, sweep: Sweep) -> Exit:
                 for note in [*(n for n in found.notes if n not in said), *_later(found)]:
                     settings.note(note)
                 said += found.notes
-                _fetch(settings, todo, options)
+                fetched(settings, todo, options)
                 store.save_sweep(sweep_name(sweep), write_sweep(sweep))
                 outcome.join(_worked(following, todo, options, stop))
             if outcome.stopped:
@@ -143,26 +150,6 @@ def _later(found: Plan) -> list[str]:
     waiting = [wish.waits_for for wish in found.waiting]
     of = waiting[0] if len(set(waiting)) == 1 else f"{count(len(set(waiting)), 'run')} of these (plan says which)"
     return [f"{count(len(waiting), 'run')} later: what they are follows from {of}"] if waiting else []
-
-
-def images(settings: Settings, left: list[Planned], options: LaunchOptions) -> list[DatasetSpec]:
-    """Check the images of every run that is left; return the datasets. Raises DataError."""
-    from grace.streams.datasets import check
-
-    specs = list(dict.fromkeys(run.spec.protocol.dataset for run in left))
-    for spec in specs:
-        settings.note(f"data {spec.name}: {check(spec, options.data, options.download)}")
-    return specs
-
-
-def _fetch(settings: Settings, left: list[Planned], options: LaunchOptions) -> None:
-    """Check the images of every run that is left, and download what is missing and may be."""
-    from grace.streams.datasets import fetch
-
-    specs = images(settings, left, options)
-    if options.download:
-        for spec in specs:
-            fetch(spec, options.data)
 
 
 def _worked(following: Following, left: list[Planned], options: LaunchOptions, stop: Stop) -> Outcome:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from grace.storage.folders import Folder
 from suite.cli.detaching import leave
 from suite.cli.launching import carry_out, launch_options, placed
 from suite.cli.settings import Settings
@@ -28,17 +29,18 @@ def command(settings: Settings, /, name: str | None, detach: bool, **launch: Any
     It runs as it was run before, unless told otherwise here.
     """
     sweep = kept_sweep(settings, name)
-    return (leave if detach else carry_out)(settings, placed(sweep, launch))
+    return (leave if detach else carry_out)(settings, placed(sweep, launch, kept=True))
 
 
-def kept_file(settings: Settings, name: str | None) -> Path:
+def kept_file(settings: Settings, name: str | None) -> Folder:
     """Return the file of a sweep of the results folder, or of the newest; raises SuiteError with the nearest name."""
-    kept = Store.open(settings.root).sweeps()
-    if not kept:
+    store = Store.open(settings.root)
+    kept, newest = store.sweeps(), store.newest()
+    if newest is None:
         raise SuiteError(f"no sweep under {settings.root}; run starts one", Exit.NOTHING)
     if name is not None and name not in kept:
         raise unknown("sweep", name, kept)
-    return kept[name] if name else max(kept.values(), key=lambda path: path.stat().st_mtime_ns)
+    return kept[name] if name else newest
 
 
 def kept_sweep(settings: Settings, name: str | None) -> Sweep:

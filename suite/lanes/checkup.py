@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 
+from grace.storage.folders import Folder
 from suite import node as looking
 from suite.cluster import Seen, findings
 from suite.doctor import requirements
@@ -41,8 +42,18 @@ def check(
 ) -> Ended:
     """Tell what is to be said of the cluster; `specs` are of the datasets to look for.
 
-    The files that it leaves in `folder` go with that.
+    The files that it leaves in `folder` go with that, those in an object store by themselves.
     """
+    root = options.root
+    if isinstance(root, Path):
+        return _check(specs, options, folder, tell)
+    try:
+        return _check(specs, options, root / "live" / folder.name, tell)
+    finally:
+        (root / "live" / folder.name).remove_tree()
+
+
+def _check(specs: Sequence[Any], options: LaunchOptions, folder: Folder, tell: driver.Tell) -> Ended:
     nodes: list[Node] = ray.nodes()  # type: ignore[no-untyped-call]
     looking.leave(folder, looking.HERE)
     alive = _named([node for node in nodes if node["Alive"]])
@@ -75,7 +86,7 @@ def _named(nodes: Sequence[Node]) -> dict[str, Node]:
 
 
 def _looked(
-    nodes: Mapping[str, Node], folder: Path, specs: Sequence[Any], options: LaunchOptions
+    nodes: Mapping[str, Node], folder: Folder, specs: Sequence[Any], options: LaunchOptions
 ) -> tuple[dict[str, Looked], dict[str, str]]:
     """Have each node look at itself; return what was found, and why nothing was where that is so."""
     names = {node["NodeID"]: name for name, node in nodes.items()}
@@ -89,7 +100,7 @@ def _looked(
     return {name: found[name] for name in sorted(found)}, broken
 
 
-def _look(folder: Path, images: Path, specs: Mapping[str, Any], wanted: Sequence[str] | None) -> Looked:
+def _look(folder: Folder, images: Path, specs: Mapping[str, Any], wanted: Sequence[str] | None) -> Looked:
     """Look at the node that this is called on."""
     context = ray.get_runtime_context()
     resources = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())["Resources"]  # type: ignore[no-untyped-call]
@@ -103,7 +114,7 @@ def _temporary() -> Path:
     return Path(own.get_session_dir_path() if own else tempfile.gettempdir())
 
 
-def _unread(nodes: Mapping[str, Node], folder: Path) -> dict[str, list[str]]:
+def _unread(nodes: Mapping[str, Node], folder: Folder) -> dict[str, list[str]]:
     """Return whose files are not seen, by where; without those that are seen. `here` is this process."""
     names = {node["NodeID"]: name for name, node in nodes.items()}
     found = {"here": looking.unread(folder, list(names))}

@@ -288,7 +288,7 @@ def test_a_run_waits_for_a_root_that_is_gone_for_now_and_goes_on(
     end = attempt(spec(), store, options, observe, never, CODE)
     assert end.kind == "finished"
     assert [event.fields["reason"] for event in events if event.kind == "lane"] == [
-        f"waiting up to 10 minutes: results root {options.root} is gone: No such file or directory"]  # fmt: skip
+        f"waiting up to 10 minutes: results root {options.root} is away: store.json: No such file or directory"]  # fmt: skip
     assert store.done(spec().key)
     assert not beside.exists()
     tasks = [event.fields["task"] for event in events if event.kind == "task"]
@@ -376,7 +376,7 @@ def test_a_gpu_that_is_not_there() -> None:
 
 def test_options_that_cannot_be_meant(tmp_path: Path) -> None:
     for bad in ({"cpus_per_run": 0}, {"gpus_per_run": 2}, {"gpus_per_run": -0.5}, {"max_concurrent": 0}):
-        with pytest.raises(SuiteError, match=f"--{next(iter(bad)).replace('_', '-')} must") as caught:
+        with pytest.raises(SuiteError, match=rf"{next(iter(bad)).replace('_', '.')} must") as caught:
             LaunchOptions(root=tmp_path, data=tmp_path, **bad)  # type: ignore[arg-type]
         assert caught.value.code is Exit.USAGE
     with pytest.raises(SuiteError, match=r'unknown engine "egaer"; did you mean "eager"\? known: auto, ') as caught:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from grace.storage.folders import folder
 from suite import node as looking
 from suite.cluster import Seen, findings
 from suite.doctor import Finding
@@ -142,17 +143,24 @@ def test_nodes_that_cannot_be_looked_at() -> None:
 
 def test_a_mark_is_left_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looking, "LAG", 0.1)
-    folder = tmp_path / "ray" / "1"
-    assert looking._answered(folder, "a") == f"{tmp_path} is another folder there"
+    place = tmp_path / "ray" / "1"
+    assert looking._answered(place, "a") == f"{tmp_path} is another folder there"
     assert looking._answered(Path("/nothing/like/this"), "a") == "/nothing is not there"
-    folder.mkdir(parents=True)
-    assert looking._answered(folder, "a") == f"{tmp_path} is another folder there"  # nobody has left anything
-    looking.leave(folder, looking.HERE)
-    assert looking._answered(folder, "a") == ""
-    (folder / "b").write_text("something else")
-    assert looking.unread(folder, ["a", "b", "c"]) == ["b", "c"]
-    (folder / "d").mkdir()
-    assert looking._answered(folder, "d") == f"{tmp_path} cannot be written: Is a directory"
+    place.mkdir(parents=True)
+    assert looking._answered(place, "a") == f"{tmp_path} is another folder there"  # nobody has left anything
+    looking.leave(place, looking.HERE)
+    assert looking._answered(place, "a") == ""
+    (place / "b").write_text("something else")
+    assert looking.unread(place, ["a", "b", "c"]) == ["b", "c"]
+    (place / "d").mkdir()
+    assert looking._answered(place, "d") == f"{tmp_path} cannot be written: Is a directory"
+
+
+def test_a_mark_in_an_object_store(bucket: str) -> None:
+    place = folder(f"{bucket}/results") / "live" / "1"
+    looking.leave(place, looking.HERE)
+    assert looking._answered(place, "a") == ""
+    assert looking.unread(place, ["a"]) == []
 
 
 def test_a_lock_is_seen_from_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
