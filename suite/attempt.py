@@ -175,7 +175,9 @@ class _Wait:
     def event(self, run: str) -> Event:
         """Return the event that gives the run back until it is worth trying again: the longer the wait, the later."""
         pause = min(max((time.monotonic() - self.since) / PATIENT, SOON), LATE)
-        return Event("elsewhere", run, {"shared": self.key, "pause": pause})
+        return Event(
+            "elsewhere", run, {"shared": self.key, "pause": pause, "reason": "another run trains its first task"}
+        )
 
 
 _waits: dict[str, _Wait] = {}  # by run, in this process

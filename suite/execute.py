@@ -88,6 +88,7 @@ def execute(
     provenance = {
         **origin,
         **where,
+        "device_bytes": torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None,
         "method": {"title": learner_class.title, "family": learner_class.family, "reference": learner_class.reference},
         **({"plugin": plugin.provenance()} if plugin else {}),
         "data": content,

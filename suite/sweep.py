@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
 
 import protocols
 from grace.nets import BACKBONES
@@ -24,13 +24,22 @@ from suite.alignment import Look, unseen
 from suite.declared import declared
 from suite.errors import SuiteError, unknown
 from suite.faults import first_fault
+from suite.packing import no_waste
 from suite.plugin import PluginError
 from suite.plugins import load_plugins, read_plugin
 from suite.resolver import Choice, Resolution, choice, resolved
 from suite.seeds import Seeds
 from suite.spec import RunSpec
+from suite.spending import budget
 
 Names = Annotated[list[str], Field(min_length=1)]
+
+
+def _spelled(text: str) -> str:
+    """Return the text of a budget, or nothing; raises ValueError for what is none."""
+    if text:
+        budget(text)
+    return text
 
 
 class Launch(BaseModel):
@@ -39,7 +48,7 @@ class Launch(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     address: str | None = None  # of Ray; "none" for no Ray, left out for one of our own
-    gpus_per_run: float | None = None
+    gpus_per_run: Annotated[float, AfterValidator(no_waste)] | None = None
     cpus_per_run: PositiveInt = 1
     max_concurrent: PositiveInt | None = None
     data: str = "data"
@@ -49,6 +58,9 @@ class Launch(BaseModel):
     mixed: bool = False
     stall_minutes: NonNegativeFloat = 60.0
     patience_minutes: NonNegativeFloat = 10.0
+    grace_seconds: NonNegativeFloat = 25.0  # from SIGTERM to the end of runs that have come to no safe point
+    budget: Annotated[str, AfterValidator(_spelled)] = ""  # of each command: 40gpuh, 8cpuh, 12h; empty for none
+    priority: list[str] = []  # methods and protocols whose runs go first
     share: bool = True
     track: list[Literal["tensorboard", "mlflow", "wandb"]] = []
 

@@ -264,6 +264,7 @@ def test_slurm_starts_the_nodes_runs_the_command_and_ends(tmp_path: Path, code: 
     assert "--num-cpus 16 --num-gpus 4" in worker
     assert worker.startswith("start --address 10.0.0.7:24242 ")
     assert "--address 10.0.0.7:24242 --root /shared/results" in command
+    assert command.endswith("--grace-seconds 90")
     assert sorted(rest) == ["stopped --address", "stopped --head"]
 
 

@@ -71,9 +71,10 @@ if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
   wait_for "$SLURM_JOB_NUM_NODES"
 fi
 
-# two minutes before the time is over SLURM sends TERM to this script (--signal above): the runs save, and the command
-# ends with 75
-python run_suite.py run "$SWEEP" --address "$address" --root "$ROOT" --data "$DATA" --gpus-per-run 0.5 &
+# two minutes before the time is over SLURM sends TERM to this script (--signal above): the runs save, those that come to
+# no end of an epoch in time are stopped, and the command ends with 75
+python run_suite.py run "$SWEEP" --address "$address" --root "$ROOT" --data "$DATA" \
+  --gpus-per-run 0.5 --grace-seconds 90 &
 run=$!
 trap 'kill -TERM "$run"' TERM
 wait "$run"

@@ -232,11 +232,11 @@ class Trainer:
         if self._place is not None and self.ranks.leads:
             weights, momentum = trainables.weights([*phase.trains, *phase.adapts]), optimiser.state_dict()["state"]
             saved = {"epoch": epoch, "weights": weights, "momentum": momentum, "log": log}
-            self._writer.save(self._place, saved if self._sharing is None else {**saved, "run": self._sharing.run})
+            self._writer.save(self._place, self._sharing.sealed(self._place, saved) if self._sharing else saved)
 
     def _resume(self, phase: Phase, optimiser: torch.optim.SGD) -> tuple[int, dict[str, Any]]:
         """Return the first epoch left to train and the phase's log so far."""
-        saved = self.ranks.load(self._place)
+        saved = (self._sharing or self.ranks).load(self._place)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         if saved is None or "momentum" not in saved:  # or of an earlier version, which costs time only

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from grace.storage.folders import Folder
@@ -33,7 +34,7 @@ sys.exit(main())
 """
 
 
-def leave(settings: Settings, sweep: Sweep) -> Exit:
+def leave(settings: Settings, sweep: Sweep, retry: Collection[str] | None = None) -> Exit:
     """Check everything, leave the sweep to a process of its own, and return when its first run has begun.
 
     The same command runs there, without --detach. Raises SuiteError and DataError for what is in the way, also for
@@ -41,7 +42,7 @@ def leave(settings: Settings, sweep: Sweep) -> Exit:
     """
     sweep, found, options = ready(settings, sweep)
     if not found.left:
-        return carry_out(settings, sweep)
+        return carry_out(settings, sweep, retry)
     images(settings, found.left, options)
     name = sweep_name(sweep)
     view = Watcher(settings.root, name).look()

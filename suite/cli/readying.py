@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,18 +25,23 @@ def ready(settings: Settings, sweep: Sweep) -> tuple[Sweep, Plan, LaunchOptions]
     found = plan(sweep, seen)
     for warning in [*seen.damaged, *found.broken]:
         settings.warn(warning)
-    launch = sweep.launch.model_dump(exclude={"track"})
+    options = _options(settings, sweep, found)
+    carries(options, sweep.workers)
+    return sweep, found, options
+
+
+def _options(settings: Settings, sweep: Sweep, found: Plan) -> LaunchOptions:
+    """Return what a launch is told."""
+    launch = sweep.launch.model_dump(include={each.name for each in fields(LaunchOptions)})
     sources = {run.spec.key: run.choice.source for run in found.runs}
     plugins = [read_plugin(Path(file), sweep.plugin_texts) for file in sweep.plugins]
-    options = LaunchOptions(
+    return LaunchOptions(
         root=settings.root,
         verbose=settings.verbose,
         **{**launch, "data": Path(launch["data"])},
         sources=sources,
         plugins=plugins,
     )
-    carries(options, sweep.workers)
-    return sweep, found, options
 
 
 def images(settings: Settings, left: list[Planned], options: LaunchOptions) -> list[DatasetSpec]:
