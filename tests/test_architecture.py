@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "suite.diagnosis": {"torch", "grace", "protocols", "suite"},
     "suite.attempt": {"torch", "grace", "suite"},
     "suite.execute": {"numpy", "torch", "grace", "protocols", "suite"},
-    "suite.lanes": {"ray", "suite"},
+    "suite.lanes": {"ray", "grace.storage", "suite"},
     "suite.lanes.ranks": {"ray", "torch", "grace", "suite"},
     "suite.columns": {"numpy"},
     "suite.record": {"numpy", "pyarrow", "grace", "suite"},

@@ -28,6 +28,7 @@ class Settings:
     no_color: bool = False
     protocols: list[Path] = field(default_factory=list)
     plugins: list[Path] = field(default_factory=list)
+    argv: list[str] = field(default_factory=list)  # the command line, but for the program
 
     @property
     def out(self) -> Console:

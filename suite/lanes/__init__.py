@@ -89,7 +89,7 @@ class _Launched:
                         self._observe(Event("output", "", {"source": file.stem, "text": text}))
                     if isinstance(message, Ended):
                         return message
-                    if message is not None:
+                    if isinstance(message, Event):
                         self._hear(message)
                     if self._should_stop():
                         driver.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,22 @@ def on(node_id: str) -> NodeAffinitySchedulingStrategy:
     return NodeAffinitySchedulingStrategy(node_id, soft=False)
 
 
-@ray.remote(num_cpus=0)
+def ask(
+    nodes: Sequence[Node], work: Callable[..., Any], *arguments: Any, patience: float = IMPORTING, **options: Any
+) -> Iterator[tuple[Node, Any]]:
+    """Call a function on each node, on all at once; yield every node with the answer, or with the exception.
+
+    It takes no CPU there. `options` are Ray's for a task.
+    """
+    task = ray.remote(num_cpus=0)(work)
+    answers = [task.options(scheduling_strategy=on(node["NodeID"]), **options).remote(*arguments) for node in nodes]
+    for node, answer in zip(nodes, answers, strict=True):
+        try:
+            yield node, ray.get(answer, timeout=patience)
+        except Exception as error:
+            yield node, error
+
+
 def _sees(folder: str) -> bool:
     import suite.execute  # noqa: F401
 
@@ -43,15 +58,10 @@ def _sees(folder: str) -> bool:
 
 def probe(nodes: Sequence[Node], folder: Path) -> None:
     """Check that every node takes in our code and sees the root; raises SuiteError naming the node that does not."""
-    asked = {
-        node["NodeManagerAddress"]: _sees.options(scheduling_strategy=on(node["NodeID"])).remote(str(folder))
-        for node in nodes
-    }
-    for name, answer in asked.items():
-        try:
-            seen = ray.get(answer, timeout=IMPORTING)
-        except Exception as error:
-            raise SuiteError(f"node {name} cannot run the suite: {cause(error)}", Exit.ENVIRONMENT) from error
+    for node, seen in ask(nodes, _sees, str(folder)):
+        name = node["NodeManagerAddress"]
+        if isinstance(seen, Exception):
+            raise SuiteError(f"node {name} cannot run the suite: {cause(seen)}", Exit.ENVIRONMENT) from seen
         if not seen:
             root = folder.parents[1]
             raise SuiteError(
