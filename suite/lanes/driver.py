@@ -16,6 +16,7 @@ from typing import Any
 
 import ray
 
+from grace.storage.folders import Folder
 from suite.errors import Exit, SuiteError
 from suite.events import Event
 from suite.lanes.fleet import Fleet
@@ -78,12 +79,12 @@ def work(
     asked: Callable[[], bool],
 ) -> Ended:
     """Work on the runs in as many lanes as fit; raises SuiteError."""
-    nodes = Nodes(None if options.address is None else folder, lambda text: tell(noted(text)))
+    nodes = Nodes(None if options.address is None else options.root, folder, lambda text: tell(noted(text)))
     nodes.begin()
     workers = workers_of(specs)
     options, kinds = measure(options, nodes, workers)
     name, runs = f"{folder.name}-{os.getpid()}", {spec.key: spec for spec in specs}
-    job = Job(name, runs, options, code, attempt, folder, workers)
+    job = Job(name, runs, options, code, attempt, folder if isinstance(options.root, Path) else None, workers)
     return Ended(stopped=drive(job, kinds, nodes, folder, tell, asked))
 
 
@@ -106,10 +107,16 @@ def join(options: LaunchOptions, session: str) -> None:
     shipped = {  # the cluster runs the code that we run
         "py_modules": [str(top / name) for name in ("grace", "protocols", "suite")],
         "excludes": ["**/__pycache__"],
-        "env_vars": {"OMP_NUM_THREADS": str(options.cpus_per_run)},
+        "env_vars": {"OMP_NUM_THREADS": str(options.cpus_per_run), **_reach(options.root)},
     }
     os.chdir(session)  # an empty folder: nodes take in code from where this process is before what is sent to them
     ray.init(options.address, runtime_env=shipped, **quiet)
+
+
+def _reach(root: Folder) -> dict[str, str]:
+    """Return what of our environment says how an object store is reached: workers need it, too."""
+    wanted = ("AWS_", "GOOGLE_APPLICATION_CREDENTIALS")
+    return {} if isinstance(root, Path) else {k: v for k, v in os.environ.items() if k.startswith(wanted)}
 
 
 def noted(text: str) -> Event:
