@@ -60,7 +60,7 @@ def test_it_goes_on_is_seen_and_stops(call: Call, tmp_path: Path, detached: tupl
     assert call("stop", name).code == Exit.DONE
     until(lambda: not alive(pid))
     assert "stopped" in [each.end for each in told(tmp_path / "results", name)]
-    assert list((tmp_path / "results" / "work").glob("*/*.pt"))  # saved
+    assert list((tmp_path / "results").glob("*/**/*.pt"))  # saved
     resumed = call("resume", name, *DEAD, "--detach")
     assert (resumed.code, resumed.err.count("error: ")) == (Exit.ENVIRONMENT, 1)
     log = (tmp_path / "results" / "live" / name / "detached.log").read_text()
@@ -106,4 +106,4 @@ def test_no_run_begins_for_want_of_room(call: Call, tmp_path: Path, monkeypatch:
     assert " goes on in the background (pid 7 on " in first
     assert first.endswith(" --root elsewhere")
     assert second == "no run has begun yet: the cluster may have no room now, or be adding nodes"
-    assert third.startswith("log: elsewhere/live/toy-b0i5-")
+    assert third.startswith(f"log: {tmp_path}/elsewhere/live/toy-b0i5-")
