@@ -1,7 +1,7 @@
 """A Ray cluster of several nodes on this machine, in a process of its own: `python -m bench.faults.nodes PORT`.
 
-The process is told by lines what to do (add, remove NUMBER, head) and answers each with a line; it ends the cluster
-when its input ends.
+The process is told by lines what to do (add CPUS, remove NUMBER, head) and answers each with a line; it ends the
+cluster when its input ends.
 """
 
 from __future__ import annotations
@@ -9,25 +9,26 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-CPUS = 1  # of a node: one lane
+from bench.faults.processes import parent
+
 MEMORY = 80 * 2**20  # bytes of a node's object store, near the least that Ray takes
 
 
 class Nodes:
-    """A head without CPUs and nodes of one CPU each; raises RuntimeError when they cannot be had."""
+    """A head without CPUs and nodes of one CPU each, which is one lane; raises RuntimeError where it does not start."""
 
-    def __init__(self, environment: Mapping[str, str], log: str, count: int = 2) -> None:
+    def __init__(self, environment: Mapping[str, str], log: str, count: int = 2, prefix: Sequence[str] = ()) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self.numbers: list[int] = []
+        self.raylets: dict[int, int] = {}  # number of a node -> the process that starts all others there
         self._log = log
         with open(log, "ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bench.faults.nodes", str(port)],
+                [*prefix, sys.executable, "-m", "bench.faults.nodes", str(port)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
@@ -39,19 +40,25 @@ class Nodes:
         for _ in range(count):
             self.add()
 
-    def add(self) -> int:
+    def add(self, cpus: int = 1) -> int:
         """Start a node and return its number."""
-        self.numbers.append(int(self._ask("add")))
-        return self.numbers[-1]
+        self._take(self._ask(f"add {cpus}"))
+        return max(self.raylets)
+
+    def of(self, pid: int) -> int | None:
+        """Return the number of the node on which a process of Ray's works, None for the head."""
+        return next((number for number, raylet in self.raylets.items() if raylet == parent(pid)), None)
 
     def remove(self, number: int) -> None:
         """Kill all that runs on a node, as if its machine had lost its power."""
         self._ask(f"remove {number}")
-        self.numbers.remove(number)
+        del self.raylets[number]
 
     def restart_head(self) -> None:
         """Kill the head and the nodes and start as many anew, the head at the same address."""
-        self.numbers = [int(number) for number in self._ask("head").split()]
+        answer = self._ask("head")
+        self.raylets = {}
+        self._take(answer)
 
     def close(self) -> None:
         """End the cluster."""
@@ -64,6 +71,10 @@ class Nodes:
             self.process.wait()
         if self.process.stdout:
             self.process.stdout.close()
+
+    def _take(self, answer: str) -> None:
+        numbers = [int(number) for number in answer.split()]
+        self.raylets |= dict(zip(numbers[::2], numbers[1::2], strict=True))
 
     def _ask(self, line: str) -> str:
         assert self.process.stdin
@@ -92,17 +103,17 @@ def main() -> None:
 
     cluster, nodes = head(), dict[int, Any]()
 
-    def add() -> int:
+    def add(cpus: int = 1) -> str:
         number = max(nodes, default=-1) + 1
-        nodes[number] = cluster.add_node(num_cpus=CPUS, **rest)
-        return number
+        nodes[number] = cluster.add_node(num_cpus=cpus, **rest)
+        return f"{number} {nodes[number].all_processes['raylet'][0].process.pid}"
 
     print(f"> {cluster.address}", flush=True)
     for line in sys.stdin:
         verb, *argument = line.split()
         answer = ""
         if verb == "add":
-            answer = str(add())
+            answer = add(int(argument[0]))
         elif verb == "remove":
             cluster.remove_node(nodes[int(argument[0])], allow_graceful=False)
             nodes[int(argument[0])] = None
@@ -113,7 +124,7 @@ def main() -> None:
                 cluster.remove_node(node, allow_graceful=False)
             nodes.update(dict.fromkeys(nodes))
             cluster = head()
-            answer = " ".join(str(add()) for _ in living)
+            answer = " ".join(add() for _ in living)
         print(f"> {answer}", flush=True)
     cluster.shutdown()
 

@@ -12,8 +12,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from bench.faults import processes
+from bench.faults.disk import Disk
 from bench.faults.nodes import Nodes
 from bench.faults.trace import Moment, moments
 
@@ -30,7 +32,7 @@ class Command:
         self.output = world.folder / f"command{len(list(world.folder.glob('command*')))}.txt"
         with self.output.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, str(TOP / "run_suite.py"), *arguments],
+                [*world.prefix, sys.executable, str(TOP / "run_suite.py"), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -67,14 +69,20 @@ class Command:
 
 
 class World:
-    """A folder with a short name (Ray's sockets), in it the results root `results`, and everything that runs there."""
+    """A folder with a short name (Ray's sockets), in it the results root `results`, and everything that runs there.
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="gf-", dir="/tmp"))
-        self.root = self.folder / "results"
+    `disk`: the root is on a disk of its own, of so many KiB.
+    """
+
+    def __init__(self, disk: int = 0) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="gf-", dir="/tmp"))
         self.nodes: Nodes | None = None
-        for name in ("traps", "held", "home", "ray"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.hung: set[int] = set()  # processes at a trap that are to stay there
+        for name in ("traps", "held", "home", "ray", "barren"):
+            (self.folder / name).mkdir()
+        self.disk = Disk(self.folder, disk) if disk else None
+        self.prefix = self.disk.prefix if self.disk else []
+        self.root = self.disk.content if self.disk else self.folder / "results"  # as this process sees it
 
     def environment(self, *, traced: bool = True) -> dict[str, str]:
         """Return the environment of all that runs here; `traced`: it tells of its moments and stops at traps."""
@@ -92,11 +100,11 @@ class World:
 
     def start_nodes(self, count: int = 2) -> None:
         """Start the Ray cluster."""
-        self.nodes = Nodes(self.environment(), str(self.folder / "nodes.txt"), count)
+        self.nodes = Nodes(self.environment(), str(self.folder / "nodes.txt"), count, self.prefix)
 
     def command(self, *arguments: str, cwd: Path | None = None, root: Path | None = None) -> Command:
         """Start a command of the suite on the results root."""
-        return Command(self, [*arguments, "--root", str(root or self.root)], cwd or self.folder / "home")
+        return Command(self, [*arguments, "--root", str(root or self.folder / "results")], cwd or self.folder / "home")
 
     def on_ray(self, *arguments: str, cwd: Path | None = None) -> Command:
         """Start a command that works on the cluster."""
@@ -118,17 +126,36 @@ class World:
     def caught(self, seconds: float = PATIENCE, *, watch: Command | None = None) -> Moment:
         """Wait for a process to stand at a trap and return where; raises TimeoutError."""
         for _ in self.until(seconds, "no process came to a trap", watch):
-            for path in (self.folder / "held").iterdir():
-                mine = [moment for moment in self.moments() if moment.pid == int(path.name)]
+            for pid in self._held() - self.hung:
+                mine = [moment for moment in self.moments() if moment.pid == pid]
                 if mine:
                     return mine[-1]
         raise AssertionError("not reached")
 
+    def put(self, name: Literal["clock", "pace"], seconds: float) -> None:
+        """Set every process's time of day forward or (negative) back, or have every epoch take longer."""
+        beside = self.folder / f"{name}.new"
+        beside.write_text(f"{seconds}")
+        beside.rename(self.folder / name)
+
+    def at_work(self) -> dict[int, str]:
+        """Return the run that each process works on."""
+        last = {moment.pid: moment.key for moment in self.moments() if moment.kind != "start"}
+        return {pid: key for pid, key in last.items() if processes.alive(pid) and not self.done(key)}
+
+    def done(self, key: str) -> bool:
+        """Return whether a run has a record."""
+        return (self.root / "records" / f"{key}.parquet").exists()
+
     def release(self, pid: int = 0) -> None:
-        """Let those who stand at a trap (or one of them) go on, and set no more."""
-        for path in [*(self.folder / "held").iterdir(), *([] if pid else (self.folder / "traps").iterdir())]:
-            if not pid or path.name == str(pid):
-                path.unlink(missing_ok=True)
+        """Let those who stand at a trap (or one of them) go on, and set no more; who is to hang stays."""
+        for one in {pid} if pid else self._held() - self.hung:
+            (self.folder / "held" / str(one)).unlink(missing_ok=True)
+        for trap in [] if pid else (self.folder / "traps").iterdir():
+            trap.unlink(missing_ok=True)
+
+    def _held(self) -> set[int]:
+        return {int(path.name) for path in (self.folder / "held").iterdir()}
 
     def kill(self, pid: int) -> float:
         """Kill a process, free its place at a trap, and return when that was."""
@@ -143,7 +170,7 @@ class World:
             later = [m for m in self.moments() if m.key == key and m.time > after and m.pid != pid]
             if later:
                 return later[0].time - after
-            if (self.root / "records" / f"{key}.parquet").exists():
+            if self.done(key):
                 return time.monotonic() - after
         raise AssertionError("not reached")
 
@@ -163,19 +190,30 @@ class World:
         files = sorted(self.folder.glob("command*.txt"), key=lambda path: path.stat().st_mtime)
         return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-2000:]}" for path in files)
 
+    def fresh(self) -> None:
+        """Forget all that was; the cluster stays."""
+        self.hung.clear()
+        self.release()
+        shutil.rmtree(self.root)
+        for name in ("trace", "clock", "pace", "fed"):
+            (self.folder / name).unlink(missing_ok=True)
+
     def close(self) -> None:
         """End everything and remove the folder."""
+        self.hung.clear()
         self.release()
         if self.nodes is not None:
             self.nodes.close()
         processes.end(str(self.folder))
+        if self.disk is not None:
+            self.disk.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @contextmanager
-def world() -> Iterator[World]:
+def world(disk: int = 0) -> Iterator[World]:
     """Make a world for a while."""
-    made = World()
+    made = World(disk)
     try:
         yield made
     finally:

@@ -3,7 +3,8 @@
 A moment is a line in `trace` under the folder that GRACE_FAULTS names: when (CLOCK_MONOTONIC, the same for all
 processes), process, moment, run, what. A file `traps/<moment>` or `traps/<moment>@<key>` holds the first process that
 comes by: it is renamed to `held/<process>`, and who stands there goes on when that file is gone. A number in
-`clock` is added to the time of day. The suite itself knows nothing of all this.
+`clock` is added to the time of day, one in `pace` is how many seconds an epoch takes longer. A process whose parent is
+named in `barren` ends when it is to work on runs. The suite itself knows nothing of all this.
 """
 
 import functools
@@ -50,21 +51,32 @@ def around(function, before=None, after=None):
     return told
 
 
-def epoch(moment):
-    return lambda trainer, phase, optimiser, steps, number: tell(
-        moment, f"{trainer.task.index} {phase.name} {number}"
-    )
+def begun(trainer, phase, optimiser, steps, number):
+    """Tell that an epoch begins."""
+    tell("epoch", f"{trainer.task.index} {phase.name} {number}")
+    time.sleep(number_in("pace"))
+
+
+def trained(trainer, phase, optimiser, steps, number):
+    """Tell that an epoch has been trained."""
+    tell("trained", f"{trainer.task.index} {phase.name} {number}")
 
 
 def trainer(module):
-    module.Trainer._epoch = around(module.Trainer._epoch, epoch("epoch"), epoch("trained"))
+    """Have epochs told of."""
+    module.Trainer._epoch = around(module.Trainer._epoch, begun, trained)
 
 
 def stream(module):
+    """Have evaluations told of."""
     module.evaluate = around(module.evaluate, lambda readouts, task, trainer: tell("evaluation", task.index))
 
 
 def execute(module):
+    """Know which run it is; tell of a process that is ready for runs."""
+    if os.path.exists(f"{FOLDER}/barren/{os.getppid()}"):
+        os._exit(1)
+    tell("start")
     module.execute = around(module.execute, lambda spec, *args, **kwargs: run.update(key=spec.key))
 
 
@@ -76,6 +88,7 @@ class Finder:
 
     @staticmethod
     def find_spec(name, path=None, target=None):
+        """Return the spec of such a module, as Python's own finder does."""
         if name not in CHANGED:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
@@ -92,17 +105,18 @@ def writing(descriptor):
         tell(MOMENTS[begun[1]])
 
 
+def number_in(name):
+    """Return the number that a file of the world holds."""
+    try:
+        with open(f"{FOLDER}/{name}") as file:
+            return float(file.read())
+    except OSError:
+        return 0.0
+
+
 def shifted(clock, unit):
     """Return a clock that differs by what the file says."""
-
-    def now():
-        try:
-            with open(f"{FOLDER}/clock") as file:
-                return clock() + unit(float(file.read() or 0))
-        except OSError:
-            return clock()
-
-    return now
+    return lambda: clock() + unit(number_in("clock"))
 
 
 if FOLDER:
