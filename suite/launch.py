@@ -36,6 +36,7 @@ class LaunchOptions:
     stall_minutes: float = 60.0  # without progress, after which a run is taken for hung
     patience_minutes: float = 10.0  # to wait for what is gone for now: room on the disk, the root, a node
     sizes: Mapping[str, int] = field(default_factory=dict)  # key -> how many slots' room a run wants, where not one
+    verbose: bool = False  # tell of every line that Ray and the runs print
     sources: Mapping[str, str] = field(default_factory=dict)  # key -> where the run's settings come from
     plugins: Sequence[Plugin] = ()  # the user's own methods: their texts, since workers may not see the files
 
@@ -104,29 +105,6 @@ def launcher(options: LaunchOptions) -> Launch:
     from suite import lanes
 
     return lanes.launch
-
-
-def lanes_that_fit(nodes: Sequence[Mapping[str, float]], cpus: int, gpus: float, memory: float) -> int:
-    """Return how many lanes of `cpus`, `gpus` and `memory` bytes the nodes' resources hold; raises SuiteError for none.
-
-    `nodes` are Ray's resources per node: CPU, GPU and memory. Lanes that share a GPU share it whole: two of 0.4 fit.
-    """
-    count = 0
-    for node in nodes:
-        fits = node.get("CPU", 0.0) // cpus
-        if gpus:
-            per_gpu = int(1 / gpus + 1e-6)
-            fits = min(fits, int(node.get("GPU", 0.0)) * per_gpu)
-        # a lane that computes fits may be short of memory all the same; one lane is always tried
-        count += int(min(fits, max(1.0, node.get("memory", memory) // memory)))
-    if count == 0:
-        most = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in ("CPU", "GPU")}
-        raise SuiteError(
-            f"a run wants {cpus} CPUs and {gpus:g} GPUs; the largest node has {most['CPU']:g} CPUs and "
-            f"{most['GPU']:g} GPUs; lower --cpus-per-run or --gpus-per-run",
-            Exit.ENVIRONMENT,
-        )
-    return count
 
 
 def origin(options: LaunchOptions, key: str, code: Mapping[str, Any]) -> dict[str, Any]:

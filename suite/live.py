@@ -76,6 +76,9 @@ class Live:
 
     def observe(self, event: Event) -> None:
         """Take in an event, and show it in time."""
+        if event.kind == "output":
+            self._console.print(Text(f"{event.fields['source']}: {event.fields['text']}"), soft_wrap=True)
+            return
         with self._lock:
             run = self.tally.add(event)
             note = _note(event)
@@ -135,6 +138,8 @@ def _note(event: Event) -> str:
         return f"connecting to Ray at {fields['address']}" if fields["address"] else "starting Ray"
     if fields["state"] == "starting":
         return f"starting {fields['lanes']} lane{'' if fields['lanes'] == 1 else 's'} on Ray"
+    if fields["state"] in ("waiting", "noted"):
+        return str(fields["reason"])
     if fields["state"] in ("broken", "lost"):
         return f"{fields['lane']} {fields['state']}: {fields['reason']}"
     return ""

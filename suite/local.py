@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from suite.attempt import attempt
 from suite.events import Event, ready
-from suite.execute import attempt, device_for
+from suite.execute import device_for
 from suite.launch import LaunchOptions, Observe, Outcome
+from suite.line import serve
 from suite.provenance import code
-from suite.queue import Claim, Queue, serve
+from suite.queue import Claim, Queue
 from suite.spec import RunSpec
 from suite.store import Store
 

@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "protocols": {"grace.streams", "grace.checks"},
     "suite": {"numpy", "click", "pydantic", "pydantic_core", "tomlkit", "filelock", "grace", "protocols"},
     "suite.diagnosis": {"torch", "grace", "protocols", "suite"},
+    "suite.attempt": {"torch", "grace", "suite"},
     "suite.execute": {"numpy", "torch", "grace", "protocols", "suite"},
     "suite.lanes": {"ray", "suite"},
     "suite.columns": {"numpy"},

@@ -100,7 +100,11 @@ def carry_out(settings: Settings, sweep: Sweep) -> Exit:
     sources = {run.spec.key: run.choice.source for run in found.runs}
     plugins = [read_plugin(Path(file), sweep.plugin_texts) for file in sweep.plugins]
     options = LaunchOptions(
-        root=settings.root, **{**launch, "data": Path(launch["data"])}, sources=sources, plugins=plugins
+        root=settings.root,
+        verbose=settings.verbose,
+        **{**launch, "data": Path(launch["data"])},
+        sources=sources,
+        plugins=plugins,
     )
     store = Store.open(settings.root, write=True)
     outcome, stop, first = Outcome(), Stop(settings, Asked(settings.root, sweep_name(sweep))), found

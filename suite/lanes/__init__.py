@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from suite import logs
 from suite.errors import Exit, SuiteError
 from suite.events import Event
 from suite.launch import LaunchOptions, Observe, Outcome
@@ -63,12 +64,19 @@ def launch(
     _answers(options.address)
     with _folder(options.root / "ray") as folder, _Driver(specs, options, folder) as driver:
         last: Ended | None = None
+        follower = logs.Follower()
+        if options.verbose:
+            follower.follow(folder / "driver.log")
         try:
             while last is None:
                 message = driver.hear()
+                for file, text in follower.news():
+                    observe(Event("output", "", {"source": file.stem, "text": text}))
                 if isinstance(message, Ended):
                     last = message
                 elif message is not None:
+                    if message.kind == "claimed" and options.verbose:
+                        follower.follow(logs.path(options.root, message.key))
                     outcome.add(message)
                     observe(message)
                 if should_stop():

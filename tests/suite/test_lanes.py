@@ -22,6 +22,7 @@ from suite.errors import Exit, SuiteError
 from suite.events import Event
 from suite.launch import LaunchOptions, Outcome, launcher
 from suite.queue import DEATHS, Queue
+from suite.slots import Slot
 from suite.store import Store
 from tests.suite.runs_for_tests import spec, too_many_exemplars
 
@@ -205,10 +206,17 @@ def lane(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def start(queue: Queue, options: LaunchOptions, runs: list[Any], work: Any) -> list[Event]:
         monkeypatch.setattr(
-            module, "ray", SimpleNamespace(get_actor=lambda name: Actor(queue), get=lambda answer: answer)
+            module,
+            "ray",
+            SimpleNamespace(
+                get_actor=lambda name: Actor(queue),
+                get=lambda answer: answer,
+                get_runtime_context=lambda: SimpleNamespace(get_node_id=lambda: "node"),
+            ),
         )
+        Store.open(options.root, write=True)
         job = module.Job("queue", {run.key: run for run in runs}, options, {}, work)
-        module.lane({"job": job, "lane": "lane0"})
+        module.lane({"job": job, "lane": "lane0", "slot": Slot()})
         return queue.look().events
 
     return start
