@@ -3,9 +3,10 @@
     python -m bench.soak [--seed 0] [--minutes 10] [--runs 40] [--faults 30]
 
 A cluster of a head and two nodes is started on this machine, with the results on a disk of their own (`unshare`;
-without it, faults of the disk are left out). Every kind of fault is done once, then others until there are enough, within the
-minutes; the same command is started again, each time from another folder, where it was the victim. At the end each run
-must have one record with the undisturbed run's digest, and no process and no file may be left. Exits with 1 otherwise.
+without it, faults of the disk are left out). Every kind of fault is done once, then others until there are enough,
+within the minutes; the same command is started again, each time from another folder, where it was the victim. At the
+end each run must have one record with the undisturbed run's digest, and no process and no file may be left. Exits with
+1 otherwise.
 """
 
 from __future__ import annotations
