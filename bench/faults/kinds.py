@@ -29,6 +29,19 @@ def at(*moments: str) -> Callable[[Siege], Fault | None]:
     return kill
 
 
+def start(siege: Siege) -> Fault | None:
+    """Kill a worker, and the one that takes its place before it has begun."""
+    first = siege.caught("epoch")
+    if first is None:
+        return None
+    siege.world.trap("start")
+    at = siege.world.kill(first.pid)
+    second = siege.world.caught(watch=siege.command)
+    siege.world.kill(second.pid)
+    siege.world.release()
+    return Fault("", at, {first.key: first.pid})
+
+
 def controller(siege: Siege) -> Fault | None:
     """Kill the Train controller of a lane in mid-run."""
     where = siege.caught("epoch")
@@ -200,7 +213,7 @@ KINDS: dict[str, Callable[[Siege], Fault | None]] = {
     "a worker killed in evaluation": at("evaluation"),
     "a worker killed while writing a checkpoint": at("save"),
     "a worker killed while writing a record": at("record", "predictions"),
-    "a worker killed while it starts": at("start"),
+    "a worker killed, and the next while it starts": start,
     "a Train controller killed": controller,
     "the queue killed": queue,
     "the command killed, started from another folder": command,

@@ -14,7 +14,7 @@ class Moment:
 
     time: float  # seconds, CLOCK_MONOTONIC
     pid: int
-    kind: str  # epoch, trained, evaluation, save, record, predictions, failure
+    kind: str  # start, run, epoch, trained, evaluation, save, record, predictions, failure
     key: str
     what: str  # task, phase and epoch; of an evaluation the task
 

@@ -23,10 +23,12 @@ def digests(root: Path, keys: Iterable[str] | None = None) -> dict[str, str]:
 def undisturbed(world: World, *sweep: str) -> dict[str, str]:
     """Return what the runs of a sweep come to in one process, without Ray and without a fault."""
     root = world.folder / "whole"
+    (world.folder / "fed").touch()  # see bench.faults.methods.hungry
     code = world.command(*sweep, "--address", "none", root=root).wait(600)
     if code != 0:
         raise RuntimeError(f"undisturbed, the sweep ends with {code}\n{world.told()}")
-    (world.folder / "trace").unlink(missing_ok=True)
+    for name in ("trace", "fed"):
+        (world.folder / name).unlink(missing_ok=True)
     return digests(root)
 
 

@@ -21,7 +21,7 @@ from bench.faults.trace import Moment, moments
 
 TOP = Path(__file__).parents[2]
 SITE = Path(__file__).with_name("site")
-PATIENCE = 180.0  # seconds for something that must come
+PATIENCE = 400.0  # seconds for something that must come
 
 
 class Command:
@@ -194,7 +194,9 @@ class World:
         """Forget all that was; the cluster stays."""
         self.hung.clear()
         self.release()
-        shutil.rmtree(self.root)
+        shutil.rmtree(self.root, ignore_errors=True)
+        for path in (self.folder / "barren").iterdir():
+            path.unlink()
         for name in ("trace", "clock", "pace", "fed"):
             (self.folder / name).unlink(missing_ok=True)
 

@@ -19,14 +19,16 @@ from suite.errors import Exit, SuiteError
 from suite.events import Event
 from suite.lanes import POLL, Ended, end_session
 from suite.lanes.fleet import Fleet
-from suite.lanes.lane import Job, attempt
-from suite.lanes.nodes import Nodes, on
+from suite.lanes.lane import Job, attempt, cause
+from suite.lanes.nodes import Nodes, alive, on
 from suite.launch import LaunchOptions, Observe
 from suite.queue import Queue, State
 from suite.slots import Slot, places
 
 OBJECTS = 128 * 2**20  # bytes of our own Ray's object store; nothing large goes through it
 ENDING = 10.0  # seconds for lanes without work to end by themselves
+LISTENING = 5.0  # seconds for the queue to answer before it is asked whether its cluster is still there
+SILENCE = 300.0  # seconds without an answer, after which it is gone
 
 
 def main() -> None:
@@ -105,14 +107,14 @@ def drive(
     were stopped with runs left. Raises SuiteError when no lane can work.
     """
     actor: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Queue)
-    here = on(ray.get_runtime_context().get_node_id())  # where this process is: they end together
-    queue = actor.options(name=job.queue, scheduling_strategy=here).remote(
+    here = ray.get_runtime_context().get_node_id()  # where this process is: they end together
+    queue = actor.options(name=job.queue, scheduling_strategy=on(here)).remote(
         list(job.specs), sizes=job.options.sizes, stall=60 * job.options.stall_minutes or float("inf")
     )
     fleet, asked = Fleet(job, kinds, nodes, folder, queue, observe), False
     observe(Event("lane", "", {"state": "starting", "lanes": fleet.planned(len(job.specs))}))
     while True:
-        state: State = ray.get(queue.look.remote())
+        state = looked(queue, here)
         for event in state.events:
             fleet.hear(event)
             observe(event)
@@ -129,3 +131,21 @@ def drive(
     fleet.close(ENDING * (not asked))
     ray.kill(queue)
     return bool(state.left)
+
+
+def looked(queue: Any, here: str) -> State:
+    """Return what the queue tells; raises SuiteError where the cluster that this process joined is no longer there."""
+    answer, reason = queue.look.remote(), f"nothing heard of it for {SILENCE:g} seconds"
+    deadline = time.monotonic() + SILENCE
+    while time.monotonic() < deadline:
+        try:
+            state: State = ray.get(answer, timeout=LISTENING)
+            return state
+        except ray.exceptions.GetTimeoutError:
+            if here not in {node["NodeID"] for node in alive()}:
+                reason = "it was started anew"
+                break
+        except ray.exceptions.RayError as error:
+            reason = cause(error)
+            break
+    raise SuiteError(f"the Ray cluster is gone: {reason}; the same command goes on", Exit.ENVIRONMENT)

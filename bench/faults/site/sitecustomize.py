@@ -4,7 +4,7 @@ A moment is a line in `trace` under the folder that GRACE_FAULTS names: when (CL
 processes), process, moment, run, what. A file `traps/<moment>` or `traps/<moment>@<key>` holds the first process that
 comes by: it is renamed to `held/<process>`, and who stands there goes on when that file is gone. A number in
 `clock` is added to the time of day, one in `pace` is how many seconds an epoch takes longer. A process whose parent is
-named in `barren` ends when it is to work on runs. The suite itself knows nothing of all this.
+named in `barren` ends when it is to be a lane. The suite itself knows nothing of all this.
 """
 
 import functools
@@ -74,13 +74,23 @@ def stream(module):
 
 def execute(module):
     """Know which run it is; tell of a process that is ready for runs."""
+    tell("start")
+
+    def known(spec, *args, **kwargs):
+        run["key"] = spec.key
+        tell("run")
+
+    module.execute = around(module.execute, known)
+
+
+def lane(module):
+    """End where no lane can start."""
     if os.path.exists(f"{FOLDER}/barren/{os.getppid()}"):
         os._exit(1)
-    tell("start")
-    module.execute = around(module.execute, lambda spec, *args, **kwargs: run.update(key=spec.key))
 
 
-CHANGED = {"grace.training.trainer": trainer, "grace.run": stream, "suite.execute": execute}
+CHANGED = {"grace.training.trainer": trainer, "grace.run": stream, "suite.execute": execute,
+           "suite.lanes.lane": lane}  # fmt: skip
 
 
 class Finder:
