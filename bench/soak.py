@@ -85,7 +85,7 @@ def soak(here: World, seed: int, minutes: float, runs: int, faults: int) -> tupl
     whole = Store.open(here.folder / "whole")
     epochs = sum(phase["epochs"] for record in whole.records() for task in record.tasks for phase in task.phases)
     here.start_nodes(LANES)
-    more = ["--checkpoint-seconds", "0", "--stall-minutes", "0.3", "--patience-minutes", "5"]
+    more = ["--checkpoint-seconds", "0", "--stall-minutes", "1", "--patience-minutes", "5"]
     siege = Siege(here, [*command, *more], expected, random.Random(seed))
     siege.start()
     besiege(siege, faults, minutes, epochs)

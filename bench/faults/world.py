@@ -174,6 +174,12 @@ class World:
                 return time.monotonic() - after
         raise AssertionError("not reached")
 
+    def said(self, words: str, by: Command) -> None:
+        """Wait until a command has said something; raises TimeoutError."""
+        for _ in self.until(PATIENCE, f'it did not say "{words}"', by):
+            if words in by.said:
+                return
+
     def until(self, seconds: float, otherwise: str, watch: Command | None = None) -> Iterator[None]:
         """Yield again and again; raises TimeoutError with what the commands said when it takes too long."""
         deadline = time.monotonic() + seconds
