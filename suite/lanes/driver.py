@@ -17,18 +17,17 @@ import ray
 
 from suite.errors import Exit, SuiteError
 from suite.events import Event
-from suite.lanes import POLL, Ended, end_session
 from suite.lanes.fleet import Fleet
 from suite.lanes.lane import Job, attempt, cause
-from suite.lanes.nodes import Nodes, alive, on
+from suite.lanes.nodes import Nodes, on
+from suite.lanes.process import POLL, Ended, end_session
 from suite.launch import LaunchOptions, Observe
 from suite.queue import Queue, State
 from suite.slots import Slot, places
 
 OBJECTS = 128 * 2**20  # bytes of our own Ray's object store; nothing large goes through it
+ANSWER = 60.0  # seconds for the queue to answer
 ENDING = 10.0  # seconds for lanes without work to end by themselves
-LISTENING = 5.0  # seconds for the queue to answer before it is asked whether its cluster is still there
-SILENCE = 300.0  # seconds without an answer, after which it is gone
 
 
 def main() -> None:
@@ -52,10 +51,13 @@ def main() -> None:
         nodes = Nodes(None if options.address is None else folder, lambda text: tell(noted(text)))
         nodes.begin()
         options, kinds = measure(options, nodes)
-        job = Job(folder.name, {spec.key: spec for spec in specs}, options, code, attempt, folder)
+        job = Job(f"{folder.name}-{os.getpid()}", {spec.key: spec for spec in specs}, options, code, attempt, folder)
         tell(Ended(stopped=drive(job, kinds, nodes, folder, tell, asked.is_set)))
     except SuiteError as error:
         tell(Ended(error=str(error), code=int(error.code)))
+    except ConnectionError as error:
+        tell(Ended(error=str(error), code=int(Exit.ENVIRONMENT), lost=True))
+        os._exit(1)  # Ray would try to reach it for minutes; who started us ends what we started
     except Exception as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         tell(Ended(error=reason, code=int(Exit.ENVIRONMENT)))
@@ -100,6 +102,16 @@ def measure(options: LaunchOptions, nodes: Nodes) -> tuple[LaunchOptions, list[S
     return replace(options, gpus_per_run=gpus, sizes=sizes), kinds
 
 
+def _looked(queue: Any, address: str | None) -> State:
+    """Return the state of the queue; raises ConnectionError when the cluster does not answer."""
+    try:
+        state: State = ray.get(queue.look.remote(), timeout=ANSWER)
+    except ray.exceptions.RayError as error:
+        where = f"the Ray cluster at {address}" if address else "Ray"
+        raise ConnectionError(f"{where} has gone: {cause(error)}; the same command goes on") from error
+    return state
+
+
 def drive(
     job: Job, kinds: list[Slot], nodes: Nodes, folder: Path, observe: Observe, should_stop: Callable[[], bool]
 ) -> bool:
@@ -107,14 +119,14 @@ def drive(
     were stopped with runs left. Raises SuiteError when no lane can work.
     """
     actor: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Queue)
-    here = ray.get_runtime_context().get_node_id()  # where this process is: they end together
-    queue = actor.options(name=job.queue, scheduling_strategy=on(here)).remote(
+    here = on(ray.get_runtime_context().get_node_id())  # where this process is: they end together
+    queue = actor.options(name=job.queue, scheduling_strategy=here).remote(
         list(job.specs), sizes=job.options.sizes, stall=60 * job.options.stall_minutes or float("inf")
     )
     fleet, asked = Fleet(job, kinds, nodes, folder, queue, observe), False
     observe(Event("lane", "", {"state": "starting", "lanes": fleet.planned(len(job.specs))}))
     while True:
-        state = looked(queue, here)
+        state = _looked(queue, job.options.address)
         for event in state.events:
             fleet.hear(event)
             observe(event)
@@ -131,21 +143,3 @@ def drive(
     fleet.close(ENDING * (not asked))
     ray.kill(queue)
     return bool(state.left)
-
-
-def looked(queue: Any, here: str) -> State:
-    """Return what the queue tells; raises SuiteError where the cluster that this process joined is no longer there."""
-    answer, reason = queue.look.remote(), f"nothing heard of it for {SILENCE:g} seconds"
-    deadline = time.monotonic() + SILENCE
-    while time.monotonic() < deadline:
-        try:
-            state: State = ray.get(answer, timeout=LISTENING)
-            return state
-        except ray.exceptions.GetTimeoutError:
-            if here not in {node["NodeID"] for node in alive()}:
-                reason = "it was started anew"
-                break
-        except ray.exceptions.RayError as error:
-            reason = cause(error)
-            break
-    raise SuiteError(f"the Ray cluster is gone: {reason}; the same command goes on", Exit.ENVIRONMENT)

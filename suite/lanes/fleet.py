@@ -71,7 +71,7 @@ class Lane(threading.Thread):
                 num_workers=1, use_gpu=bool(place.gpus), resources_per_worker=resources, **self._where
             ),
             run_config=RunConfig(
-                name=self.name,
+                name=f"{job.queue}-{self.name}",  # one that was used before would be gone on with
                 storage_path=str(self._fleet.folder),
                 failure_config=FailureConfig(max_failures=-1),  # the queue counts, per run
                 callbacks=callbacks,

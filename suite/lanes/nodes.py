@@ -19,8 +19,13 @@ Node = Mapping[str, Any]  # as Ray describes it: NodeID, NodeManagerAddress, Res
 
 
 def alive() -> list[Node]:
-    """Return the nodes of the cluster that work."""
-    nodes: list[Node] = ray.nodes()  # type: ignore[no-untyped-call]
+    """Return the nodes of the cluster that work; raises ConnectionError when nobody knows."""
+    try:
+        nodes: list[Node] = ray.nodes()  # type: ignore[no-untyped-call]
+    except Exception as error:  # whatever stands between
+        raise ConnectionError(
+            f"Ray does not say which nodes there are: {cause(error)}; the same command goes on"
+        ) from error
     return [node for node in nodes if node["Alive"]]
 
 

@@ -20,6 +20,7 @@ import pytest
 from suite import lanes, local
 from suite.errors import Exit, SuiteError
 from suite.events import Event
+from suite.lanes.process import PATIENCE, own_folder
 from suite.launch import LaunchOptions, Outcome, launcher
 from suite.queue import DEATHS, Queue
 from suite.slots import Slot
@@ -180,7 +181,7 @@ def unreachable(address: str, root: Path) -> None:
         launcher(options)([spec()], options, lambda event: None, lambda: False)
     assert caught.value.code is Exit.ENVIRONMENT
     assert "\n" not in str(caught.value)
-    assert time.monotonic() - began < lanes.PATIENCE
+    assert time.monotonic() - began < PATIENCE
 
 
 def test_nothing_to_do_starts_nothing(tmp_path: Path, mark: str) -> None:
@@ -254,16 +255,16 @@ def test_what_killed_processes_left_is_removed_but_not_what_others_use(tmp_path:
     session.mkdir()
     (root / "old" / "lock").touch()
     (root / "old" / "session").symlink_to(session)
-    with lanes._folder(root) as one:
+    with own_folder(root) as one:
         assert not (root / "old").exists()
         assert not session.exists()
-        with lanes._folder(root) as two:
+        with own_folder(root) as two:
             assert one.is_dir()
             assert two.is_dir()
         assert not two.exists()
         assert one.is_dir()
     assert not root.exists()
-    with pytest.raises(ValueError, match="kept"), lanes._folder(root) as kept:
+    with pytest.raises(ValueError, match="kept"), own_folder(root) as kept:
         raise ValueError("kept")
     assert kept.is_dir()
 
