@@ -48,7 +48,8 @@ def controller(siege: Siege) -> Fault | None:
     if where is None:
         return None
     found = siege.world.marked(processes.CONTROLLER)
-    hit = fault(siege, at=siege.world.kill(siege.rng.choice(found)) if found else 0.0)
+    hit = fault(siege)
+    hit.at = siege.world.kill(siege.rng.choice(found)) if found else 0.0
     siege.world.release()
     return hit if found else None
 
@@ -78,16 +79,14 @@ def command(siege: Siege) -> Fault | None:
 
 
 def driver(siege: Siege) -> Fault | None:
-    """Kill the process that holds Ray for the command."""
+    """Kill the process that holds Ray for the command, which starts another."""
     where = siege.caught("epoch")
     found = [pid for pid in siege.world.marked() if DRIVER in processes.called(pid)]
     if where is None or not found:
         return None
-    before = siege.command
-    hit = fault(siege, at=siege.world.kill(found[0]))
+    hit = fault(siege)
+    hit.at = siege.world.kill(siege.rng.choice(found))
     siege.world.release()
-    _ended(hit, before)
-    siege.command  # noqa: B018 (starts it again)
     return hit
 
 
@@ -108,15 +107,13 @@ def node(siege: Siege) -> Fault | None:
 
 
 def head(siege: Siege) -> Fault | None:
-    """Have the head and the nodes restarted; the command is started again."""
+    """Have the head and the nodes restarted, under a command that waits for them to come back."""
     where, nodes = siege.caught("epoch"), siege.world.nodes
     if where is None or nodes is None:
         return None
-    hit, before = fault(siege), siege.command
+    hit = fault(siege)
     siege.world.release()
     nodes.restart_head()
-    _ended(hit, before)
-    siege.command  # noqa: B018 (starts it again)
     return hit
 
 

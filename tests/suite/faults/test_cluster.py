@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200), pytest.mark.xdist_grou
 
 SWEEP = ("run", "-m", "finetune", "replay", "der", "grace", "-p", "toy-b0i2", "--limit-epochs", "3",
          "--checkpoint-seconds", "0", "--name", "besieged")  # fmt: skip
-KILLED, GONE = -9, int(Exit.ENVIRONMENT)
+KILLED = -9
 
 
 def done(siege: Siege, *kinds: str, pace: float = 0.5) -> dict[str, tuple[int, int]]:
@@ -66,8 +66,7 @@ def test_whatever_holds_the_sweep_together_is_killed(besiege: Besiege) -> None:
         "a second command on the same root",
         "the cluster restarted",
     )
-    assert siege.codes[:2] == [GONE, KILLED]
-    assert GONE in siege.codes[2:]
+    assert sorted(siege.codes) == [KILLED, Exit.DONE, Exit.DONE]
     assert cost["a worker killed in evaluation"] == (0, 0)
     assert max(cost.values()) <= (4, 2)  # two runs at a time
 
