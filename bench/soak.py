@@ -51,7 +51,7 @@ def besiege(siege: Siege, faults: int, minutes: float, epochs: int) -> None:
         kind = order.pop() if order else siege.rng.choice(LIGHT)
         done = siege.do(kind, KINDS[kind])
         print(f"{time.monotonic() - began:5.0f} s  {len(siege.left):3} runs left  {kind}"
-              f"{'' if done else ': the sweep had ended'}{f' ({done.note})' if done and done.note else ''}",
+              f"{'' if done else ': the sweep had ended'}",
               flush=True)  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def soak(here: World, seed: int, minutes: float, runs: int, faults: int) -> tupl
     siege.start()
     besiege(siege, faults, minutes, epochs)
     siege.finish()
-    problems = complaints(here, expected) + [f"{fault.kind}: {fault.note}" for fault in siege.faults if fault.note]
+    problems = complaints(here, expected) + [f"{fault.kind}: {fault.wrong}" for fault in siege.faults if fault.wrong]
     if len(siege.faults) < faults:
         problems.append(f"only {len(siege.faults)} of {faults} faults were done: more --minutes or --runs")
     return lines(siege), problems

@@ -13,6 +13,7 @@ from bench.faults.siege import TENDING, Fault, Siege, fault
 from bench.faults.world import Command
 
 SHORT = 4.0  # seconds that something is away
+GRACE = 30.0  # seconds between SIGTERM and SIGKILL where a machine is taken back
 YEAR = 365 * 86400.0
 DRIVER = "suite.lanes.driver"
 
@@ -127,7 +128,9 @@ def term(siege: Siege) -> Fault | None:
     hit = fault(siege)
     siege.world.release()
     _ended(hit, before)
-    hit.note = f"ended in {time.monotonic() - hit.at:.1f} s"
+    seconds = time.monotonic() - hit.at
+    if seconds > GRACE:
+        hit.wrong = hit.wrong or f"the command took {seconds:.0f} s to end, and would have been killed after {GRACE:g}"
     siege.command  # noqa: B018 (starts it again)
     return hit
 
@@ -202,7 +205,7 @@ def _ended(hit: Fault, command: Command) -> None:
         hit.code = command.wait(TENDING)
     except subprocess.TimeoutExpired:
         command.kill()
-        hit.note = f"the command did not end within {TENDING:g} s"
+        hit.wrong = f"the command did not end within {TENDING:g} s"
 
 
 KINDS: dict[str, Callable[[Siege], Fault | None]] = {

@@ -22,7 +22,7 @@ class Fault:
     at: float  # seconds, CLOCK_MONOTONIC: when it was over, and nothing kept the runs from going on
     victims: dict[str, int]  # runs that it hit -> the process that worked on them
     code: int | None = None  # of the command, where that ended
-    note: str = ""
+    wrong: str = ""  # what should not have come of it
 
 
 @dataclass

@@ -25,7 +25,9 @@ def done(siege: Siege, *kinds: str, pace: float = 0.5) -> dict[str, tuple[int, i
     """
     siege.world.put("pace", pace)  # or the runs would be over before the faults are
     for kind in kinds:
-        assert siege.do(kind, KINDS[kind]), f"{kind}: the sweep had ended"
+        fault = siege.do(kind, KINDS[kind])
+        assert fault, f"{kind}: the sweep had ended"
+        assert not fault.wrong
     siege.finish()
     assert complaints(siege.world, siege.expected) == [], siege.world.told()
     told = siege.world.moments()
