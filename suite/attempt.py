@@ -6,12 +6,14 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from grace.training.parallel import ALONE, RankLost, Ranks
+from grace.training.shared import Busy
 from grace.training.trainer import Progress, Stopped
 from suite import logs
 from suite.diagnosis import failure_of
@@ -21,10 +23,12 @@ from suite.execute import device_for, execute
 from suite.launch import LaunchOptions, Observe, origin
 from suite.patience import Patience, trouble
 from suite.plugins import adopt
+from suite.sharing import free
 from suite.spec import RunSpec
 from suite.store import Store
 
 EVERY = 1.0  # seconds between progress events of a run
+PATIENT, SOON, LATE = 10, 2.0, 30.0  # a run that waits for its first task asks after a tenth of its wait, in seconds
 LOGGED = 30.0  # seconds between lines of a run's log, those of tasks aside
 
 
@@ -35,6 +39,7 @@ def attempt(
     observe: Observe,
     should_stop: Callable[[], bool],
     code: Mapping[str, Any],
+    ranks: Ranks = ALONE,
 ) -> Event:
     """Work on one run for a store, unless it is done or another process is at it; return how it ended.
 
@@ -44,7 +49,7 @@ def attempt(
     patience = Patience(store, options, observe, should_stop)
     while True:
         try:
-            return _locked(spec, store, options, patience.observe, should_stop, code)
+            return _locked(spec, store, options, patience.observe, should_stop, code, ranks)
         except Exception as error:
             patience.outwait(error)
         if should_stop():
@@ -58,10 +63,13 @@ def _locked(
     observe: Observe,
     should_stop: Callable[[], bool],
     code: Mapping[str, Any],
+    ranks: Ranks = ALONE,
 ) -> Event:
     """Work on one run while holding its lock."""
     if gone := store.away():
         raise SuiteError(gone, Exit.ENVIRONMENT)
+    if (first := _waits.get(spec.key)) and not free(store.root, first.key):
+        return first.event(spec.key)
     lock = store.lock(spec.key)
     try:
         lock.acquire(timeout=0)
@@ -70,7 +78,7 @@ def _locked(
     try:
         if store.done(spec.key):
             return Event("finished", spec.key, {"already": True})
-        return _worked(spec, store, options, observe, should_stop, code)
+        return _worked(spec, store, options, observe, should_stop, code, ranks)
     finally:
         lock.release()
 
@@ -82,6 +90,7 @@ def _worked(
     observe: Observe,
     should_stop: Callable[[], bool],
     code: Mapping[str, Any],
+    ranks: Ranks = ALONE,
 ) -> Event:
     device, clock = device_for(options.gpus_per_run), time.monotonic()
     log = logs.path(store.root, spec.key)
@@ -89,24 +98,29 @@ def _worked(
     try:
         for plugin in options.plugins:
             adopt(plugin)
-        record = execute(
-            spec,
-            store.work(spec.key),
-            data=options.data,
-            download=options.download,
-            threads=options.cpus_per_run,
-            device=device,
-            engine=options.engine,
-            checkpoint_seconds=options.checkpoint_seconds,
-            observe=_Teller(spec.key, observe, should_stop, log),
-            origin=origin(options, spec.key, code),
-        )
+        with ranks.meeting(spec.key):
+            record = execute(
+                spec,
+                store.work(spec.key),
+                data=options.data,
+                download=options.download,
+                threads=options.cpus_per_run,
+                device=device,
+                engine=options.engine,
+                checkpoint_seconds=options.checkpoint_seconds,
+                observe=_Teller(spec.key, observe, should_stop, log),
+                origin=origin(options, spec.key, code),
+                ranks=ranks,
+                shared=store.root if options.share and ranks is ALONE else None,
+            )
         store.write(record)
+    except Busy as busy:
+        event = _waits.setdefault(spec.key, _Wait(busy.key)).event(spec.key)
     except Stopped:
         event = Event("stopped", spec.key)
     except Exception as error:
         everywhere = isinstance(error, SuiteError) and error.code is Exit.ENVIRONMENT
-        if everywhere or trouble(store, error):
+        if everywhere or isinstance(error, RankLost) or trouble(store, error):
             raise
         failure = replace(failure_of(spec, error), size=options.sizes.get(spec.key, 1))
         store.fail(failure)
@@ -115,6 +129,7 @@ def _worked(
         store.clean(spec.key)
         event = Event("finished", spec.key, {"seconds": time.monotonic() - clock})
     logs.write(log, " ".join(filter(None, [event.kind, event.fields.get("reason")])))
+    logs.keep(store.root, spec.key)
     if device.type == "cuda":
         torch.cuda.empty_cache()  # runs that share the device may need what this one held
     return event
@@ -148,6 +163,24 @@ class _Teller:
         plain = {name: getattr(progress, name) for name in ("task", "tasks", "trained", *fields)}
         self._observe(Event(kind, self._key, {**plain, "work": self._work, "losses": self._losses}))
         self._losses = []
+
+
+@dataclass(frozen=True)
+class _Wait:
+    """A run's wait for another that trains its first task: the shared task's key, and since when."""
+
+    key: str
+    since: float = field(default_factory=time.monotonic)
+
+    def event(self, run: str) -> Event:
+        """Return the event that gives the run back until it is worth trying again: the longer the wait, the later."""
+        pause = min(max((time.monotonic() - self.since) / PATIENT, SOON), LATE)
+        return Event(
+            "elsewhere", run, {"shared": self.key, "pause": pause, "reason": "another run trains its first task"}
+        )
+
+
+_waits: dict[str, _Wait] = {}  # by run, in this process
 
 
 def _line(progress: Progress) -> str:

@@ -13,10 +13,12 @@ import torch
 from grace.checks import DataError
 from grace.nets import backbone_factory
 from grace.run import run_stream
+from grace.storage.folders import Folder
 from grace.streams.catalogue import DatasetSpec
 from grace.streams.datasets import fingerprint, load
 from grace.streams.samples import Dataset
 from grace.training.engine import PRECISIONS, Engine, Way
+from grace.training.parallel import ALONE, Ranks
 from grace.training.trainer import Observer
 from suite.configure import build
 from suite.declared import declared
@@ -24,12 +26,13 @@ from suite.errors import Exit, SuiteError
 from suite.plugins import loaded, plugin_of
 from suite.provenance import environment, now, processor
 from suite.record import RunRecord
+from suite.sharing import sharing
 from suite.spec import RunSpec
 
 
 def execute(
     spec: RunSpec,
-    folder: Path,
+    folder: Folder,
     *,
     data: Path,
     download: bool,
@@ -39,11 +42,14 @@ def execute(
     checkpoint_seconds: float,
     observe: Observer,
     origin: Mapping[str, Any],
+    ranks: Ranks = ALONE,
+    shared: Folder | None = None,
 ) -> RunRecord:
     """Work on one run, going on from what `folder` holds, and return its record.
 
-    `origin` is the part of the provenance that only the launching process knows. Raises Stopped when `observe`
-    asked for it, NonFiniteLoss, ContractError, DataError, PluginError, and whatever a method raises.
+    `origin` is the part of the provenance that only the launching process knows, `shared` the results folder within
+    which runs share first tasks, if they do. Raises Stopped when `observe` asked for it, Busy while another run trains
+    this one's first task, NonFiniteLoss, ContractError, DataError, PluginError, and whatever a method raises.
     """
     started = now()
     exact(threads, device, spec.precision)
@@ -62,6 +68,8 @@ def execute(
             f"{smallest} images; choose +m={smallest}/class or fewer"
         )
     learner = learner_class(config, backbone_factory(protocol.backbone, learner_class.signed), protocol.budget, device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    where = environment(name, threads, engine)
     rows = run_stream(
         learner,
         protocol,
@@ -73,12 +81,14 @@ def execute(
         observe=observe,
         checkpoint_seconds=checkpoint_seconds,
         engine=Engine(spec.precision, engine),
+        ranks=ranks,
+        sharing=None if shared is None else sharing(shared, spec, where, content),
     )
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     plugin = plugin_of(spec.method)
     provenance = {
         **origin,
-        **environment(name, threads, engine),
+        **where,
+        "device_bytes": torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None,
         "method": {"title": learner_class.title, "family": learner_class.family, "reference": learner_class.reference},
         **({"plugin": plugin.provenance()} if plugin else {}),
         "data": content,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grace.storage.folders import Folder
 from grace.training.engine import WAYS, Way
 from suite.errors import Exit, SuiteError, unknown
 from suite.events import Event
@@ -23,7 +26,7 @@ HERE = "none"  # the address that stands for this process
 class LaunchOptions:
     """Where and how runs are worked on; nothing here is part of what a run is. Raises SuiteError for bad values."""
 
-    root: Path
+    root: Folder
     data: Path
     download: bool = True
     address: str | None = None  # None: a Ray of our own; "auto", HOST:PORT or ray://...: a cluster; "none": no Ray
@@ -34,6 +37,7 @@ class LaunchOptions:
     checkpoint_seconds: float = 60.0
     mixed: bool = False  # where runs take GPUs, nodes without any work too, on their CPUs
     stall_minutes: float = 60.0  # without progress, after which a run is taken for hung
+    share: bool = True  # first tasks among runs that begin alike
     patience_minutes: float = 10.0  # to wait for what is gone for now: room on the disk, the root, a node
     sizes: Mapping[str, int] = field(default_factory=dict)  # key -> how many slots' room a run wants, where not one
     verbose: bool = False  # tell of every line that Ray and the runs print
@@ -45,7 +49,7 @@ class LaunchOptions:
         _usage(self.cpus_per_run >= 1, f"--cpus-per-run must be at least 1, not {self.cpus_per_run}")
         _usage(
             self.gpus_per_run is None or 0 <= self.gpus_per_run <= 1,
-            f"--gpus-per-run must lie between 0 and 1 (a run trains on one GPU), not {self.gpus_per_run}",
+            f"gpus_per_run must lie between 0 and 1, not {self.gpus_per_run}; workers = 2 trains a run on two of them",
         )
         _usage(
             self.max_concurrent is None or self.max_concurrent >= 1,
@@ -60,6 +64,13 @@ class LaunchOptions:
             raise error
         object.__setattr__(self, "root", self.root.expanduser().absolute())
         object.__setattr__(self, "data", self.data.expanduser().absolute())
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for the files of Ray and of who starts it: below the root, if that is one that can hold them."""
+        if isinstance(self.root, Path):
+            return self.root / "ray"
+        return Path(tempfile.gettempdir(), f"grace-suite-{getpass.getuser()}", "ray")
 
 
 def _usage(condition: bool, message: str) -> None:
@@ -94,6 +105,12 @@ class Outcome:
 
 Observe = Callable[[Event], None]
 Launch = Callable[["Sequence[RunSpec]", LaunchOptions, Observe, Callable[[], bool]], Outcome]
+
+
+def carries(options: LaunchOptions, workers: int) -> None:
+    """Raise SuiteError where runs of several workers are to be worked on without Ray."""
+    alone = options.address != HERE or workers == 1
+    _usage(alone, f"runs of {workers} workers need Ray; leave --address none out, or --workers {workers}")
 
 
 def launcher(options: LaunchOptions) -> Launch:

@@ -109,7 +109,8 @@ def _ending(event: Event, run: Run) -> tuple[str, str, str] | None:
         return "done", run.label, ", ".join(filter(None, told))
     if event.kind == "failed":
         return "failed", run.label, f"{event.fields['kind']}: {event.fields['reason']}"
-    return ("other", run.label, "another process is at it") if event.kind == "elsewhere" else None
+    other = event.kind == "elsewhere" and not event.fields  # else it waits for another run's first task
+    return ("other", run.label, "another process is at it") if other else None
 
 
 def _accuracy(value: float | None) -> str:

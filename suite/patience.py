@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from grace.storage.writing import probe
 from suite.errors import Exit, SuiteError
 from suite.events import NEWS, Event
-from suite.writing import beside
 
 if TYPE_CHECKING:
     from suite.launch import LaunchOptions, Observe
@@ -88,7 +88,7 @@ class Patience:
     def _full(self) -> str:
         """Return in one line why nothing can be written now, or nothing: to train first and find out costs an epoch."""
         try:
-            beside(self._store.root / "store.json", bytes(ROOM)).unlink(missing_ok=True)
+            probe(self._store.root / "store.json", bytes(ROOM))
         except OSError as error:
             return f"cannot write to {self._store.root}: {error.strerror or error}"
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import socket
 import subprocess
@@ -24,6 +25,16 @@ def code() -> dict[str, Any]:
         changed = _git(here, "status", "--porcelain", "--untracked-files=no")
         return {"version": _version(PACKAGE), "commit": _git(here, "rev-parse", "HEAD"), "dirty": bool(changed)}
     return {"version": _version(PACKAGE), "commit": None, "dirty": None}
+
+
+@cache
+def sources() -> str:
+    """Return the digest of the code that results come from, as it lies there: 32 hexadecimal digits."""
+    digest, here = hashlib.blake2b(digest_size=16), Path(__file__).parent
+    for file in sorted([*here.parent.glob("grace/**/*.py"), here / "execute.py"]):
+        text = file.read_bytes()
+        digest.update(f"{file.relative_to(here.parent).as_posix()} {len(text)}\n".encode() + text)
+    return digest.hexdigest()
 
 
 def environment(device: str, threads: int, engine: str) -> dict[str, Any]:

@@ -168,12 +168,12 @@ class Queue:
         elif key not in self._keys():
             self._forget(key)
             if event.kind == "elsewhere":
-                self._elsewhere[key] = self._clock() + self._pause
+                self._elsewhere[key] = self._clock() + float(event.fields.get("pause", self._pause))
             else:
                 self._waiting.appendleft(key)
-        if event.kind != "elsewhere" or key not in self._told:
+        if event.kind != "elsewhere" or event.fields or key not in self._told:
             self._events.append(event)
-        if event.kind == "elsewhere":
+        if event.kind == "elsewhere" and not event.fields:
             self._told.add(key)
 
     def _forget(self, key: str) -> None:

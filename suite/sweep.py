@@ -12,10 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
 
 import protocols
 from grace.nets import BACKBONES
+from grace.storage.folders import Folder
 from grace.streams.protocol import Protocol
 from grace.training.engine import Precision, Way
 from protocols.alignment import points
@@ -23,13 +24,22 @@ from suite.alignment import Look, unseen
 from suite.declared import declared
 from suite.errors import SuiteError, unknown
 from suite.faults import first_fault
+from suite.packing import no_waste
 from suite.plugin import PluginError
 from suite.plugins import load_plugins, read_plugin
 from suite.resolver import Choice, Resolution, choice, resolved
 from suite.seeds import Seeds
 from suite.spec import RunSpec
+from suite.spending import budget
 
 Names = Annotated[list[str], Field(min_length=1)]
+
+
+def _spelled(text: str) -> str:
+    """Return the text of a budget, or nothing; raises ValueError for what is none."""
+    if text:
+        budget(text)
+    return text
 
 
 class Launch(BaseModel):
@@ -38,7 +48,7 @@ class Launch(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     address: str | None = None  # of Ray; "none" for no Ray, left out for one of our own
-    gpus_per_run: float | None = None
+    gpus_per_run: Annotated[float, AfterValidator(no_waste)] | None = None
     cpus_per_run: PositiveInt = 1
     max_concurrent: PositiveInt | None = None
     data: str = "data"
@@ -48,6 +58,10 @@ class Launch(BaseModel):
     mixed: bool = False
     stall_minutes: NonNegativeFloat = 60.0
     patience_minutes: NonNegativeFloat = 10.0
+    grace_seconds: NonNegativeFloat = 25.0  # from SIGTERM to the end of runs that have come to no safe point
+    budget: Annotated[str, AfterValidator(_spelled)] = ""  # of each command: 40gpuh, 8cpuh, 12h; empty for none
+    priority: list[str] = []  # methods and protocols whose runs go first
+    share: bool = True
     track: list[Literal["tensorboard", "mlflow", "wandb"]] = []
 
 
@@ -62,6 +76,7 @@ class Sweep(BaseModel):
     orders: Seeds = [1993]
     seeds: Seeds = [0]
     precision: Precision = "fp32"  # part of what a run is
+    workers: PositiveInt = 1  # that train one run together; part of what it is, too
     method: dict[str, dict[str, Any]] = {}  # per method, fields of its Config; recipes as tables
     limit_epochs: PositiveInt | None = None  # per phase; makes smoke runs
     protocol_files: list[str] = []  # the user's own protocols and datasets
@@ -78,7 +93,7 @@ def sweep_of(values: Mapping[str, Any], source: str) -> Sweep:
         raise SuiteError(f"{source}: {first_fault(error, Sweep.model_fields)}") from None
 
 
-def read_sweep(path: Path) -> Sweep:
+def read_sweep(path: Folder) -> Sweep:
     """Return the sweep in a TOML file; raises SuiteError when it is missing, no TOML or no sweep."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -87,9 +102,9 @@ def read_sweep(path: Path) -> Sweep:
     except tomllib.TOMLDecodeError as error:
         raise SuiteError(f"{path}: not TOML: {error}") from None
     sweep = sweep_of(values, str(path))
+    there = path.parent if isinstance(path, Path) else Path()  # a sweep that was kept names whole paths
     beside = {
-        name: [str((path.parent / file).resolve()) for file in getattr(sweep, name)]
-        for name in ("protocol_files", "plugins")
+        name: [str((there / file).resolve()) for file in getattr(sweep, name)] for name in ("protocol_files", "plugins")
     }
     return sweep.model_copy(update={name: files for name, files in beside.items() if files})
 
@@ -103,6 +118,8 @@ def sweep_name(sweep: Sweep) -> str:
         content["plugins"] = with_texts(sweep).plugin_texts
     if sweep.precision == Sweep.model_fields["precision"].default:  # sweeps had names before they had precisions
         del content["precision"]
+    if sweep.workers == 1:  # nor workers
+        del content["workers"]
     digest = hashlib.blake2b(json.dumps(content, sort_keys=True, default=str).encode(), digest_size=3).hexdigest()
     return f"{re.sub('[^A-Za-z0-9.+-]', '-', sweep.protocols[0])}-{digest}"
 

@@ -59,7 +59,7 @@ def found(settings: Settings, where: tuple[str, ...]) -> list[dict[str, Any]]:
     store = Store.open(settings.root)
 
     def told(number: int) -> None:
-        settings.note(f"working out {count(number, 'row')} from predictions; {settings.root}/index keeps them")
+        settings.note(f"working out {count(number, 'row')} from predictions; {settings.root / 'index'} keeps them")
 
     rows = [row for row in indexed_rows(store, told) if passes(row)]
     for damage in store.damaged:
@@ -83,7 +83,9 @@ def _nothing(store: Store, where: tuple[str, ...]) -> str:
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row as people read it."""
-    marks = [mark for mark, shown in (("smoke", row["smoke"]), (row["precision"], row["precision"] != "fp32")) if shown]
+    several = f"{row['workers']} workers"
+    unusual = ("smoke", row["smoke"]), (row["precision"], row["precision"] != "fp32"), (several, row["workers"] > 1)
+    marks = [mark for mark, shown in unusual if shown]
     percent = {
         name: f"{100 * row[name]:.2f}" if row[name] is not None else "" for name in ("avg", "last", "forgetting")
     }

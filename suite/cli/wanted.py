@@ -29,6 +29,7 @@ OPTIONS = (
         "--seeds", cls=Several, metavar="LIST", help="Seeds of weights and batches: 0,1,2 or 0-4 (default 0)."
     ),
     click.option("--precision", type=OneOf("precision", PRECISIONS), help="Part of what a run is (default fp32)."),
+    click.option("--workers", type=click.IntRange(min=1), metavar="K", help="Train each run on K, as one (default 1)."),
     click.option("--set", "changes", cls=Several, metavar=SETTING, help="A setting of a method (show NAME)."),
     click.option(
         "--limit-epochs", type=click.IntRange(min=1), metavar="N", help="Smoke runs: N epochs a phase at most."
@@ -56,6 +57,7 @@ def wanted(
     orders: tuple[str, ...],
     seeds: tuple[str, ...],
     precision: str | None,
+    workers: int | None,
     changes: tuple[str, ...],
     limit_epochs: int | None,
     name: str | None,
@@ -71,7 +73,7 @@ def wanted(
     elif config:
         values = _imported(settings, config, lenient)
     given: dict[str, Any] = {"methods": split(methods), "protocols": split(streams), "precision": precision}
-    given |= {"limit_epochs": limit_epochs, "name": name}
+    given |= {"workers": workers, "limit_epochs": limit_epochs, "name": name}
     values |= {key: value for key, value in given.items() if value}
     for option, texts in (("orders", orders), ("seeds", seeds)):
         if texts:
@@ -106,28 +108,29 @@ def alone(sweep: Sweep, spec: RunSpec, settings: Settings, *more: str) -> str:
     )  # fmt: skip
 
 
-def whole(verb: str, sweep: Sweep, settings: Settings) -> str:
+def whole(verb: str, sweep: Sweep, settings: Settings, *more: str) -> str:
     """Return the command that does something with the whole sweep."""
     return command(
         program(), verb, "-m", *sweep.methods, "-p", *sweep.protocols, "--orders", seed_list(sweep.orders), "--seeds",
-        seed_list(sweep.seeds), *_settings(sweep, sweep.methods), *_places(sweep, settings)
+        seed_list(sweep.seeds), *_settings(sweep, sweep.methods), *_places(sweep, settings), *more
     )  # fmt: skip
 
 
-def same(verb: str, sweep: Sweep, settings: Settings, options: dict[str, Any]) -> str:
+def same(verb: str, sweep: Sweep, settings: Settings, options: dict[str, Any], *more: str) -> str:
     """Return the command that does something with what `options` asked for: by its file, if that says it all."""
     if options["file"] and not any(value for name, value in options.items() if name != "file"):
         own = [part for path in settings.protocols for part in ("--protocols", str(path))]
         own += [part for path in settings.plugins for part in ("--plugin", str(path))]
-        return command(program(), verb, str(options["file"]), *own, *_root(settings))
-    return whole(verb, sweep, settings)
+        return command(program(), verb, str(options["file"]), *own, *_root(settings), *more)
+    return whole(verb, sweep, settings, *more)
 
 
 def _settings(sweep: Sweep, methods: Iterable[str]) -> list[str]:
     texts = [text for name in methods for text in assignments(name, sweep.method.get(name, {}))]
     precision = [] if sweep.precision == "fp32" else ["--precision", sweep.precision]
+    workers = [] if sweep.workers == 1 else ["--workers", str(sweep.workers)]
     limit = [] if sweep.limit_epochs is None else ["--limit-epochs", str(sweep.limit_epochs)]
-    return [*precision, *(part for text in texts for part in ("--set", text)), *limit]
+    return [*precision, *workers, *(part for text in texts for part in ("--set", text)), *limit]
 
 
 def _places(sweep: Sweep, settings: Settings) -> list[str]:

@@ -37,7 +37,7 @@ def launch(
     Store.open(options.root, write=True)
     observe(Event("lane", "", {"state": "connecting", "address": options.address}))
     answers(options.address)
-    with own_folder(options.root / "ray") as folder:
+    with own_folder(options.scratch) as folder:
         losses = 0
         while True:
             launched = _Launched(options, observe, should_stop, outcome)

@@ -21,6 +21,7 @@ from suite.lanes.fleet import Fleet
 from suite.lanes.lane import Job, attempt, cause
 from suite.lanes.nodes import Nodes, on
 from suite.lanes.process import POLL, Ended, end_session
+from suite.lanes.ranks import workers_of
 from suite.launch import LaunchOptions, Observe
 from suite.queue import Queue, State
 from suite.slots import Slot, places
@@ -50,8 +51,10 @@ def main() -> None:
         tell(Event("lane", "", {"state": "connected"}))
         nodes = Nodes(None if options.address is None else folder, lambda text: tell(noted(text)))
         nodes.begin()
-        options, kinds = measure(options, nodes)
-        job = Job(f"{folder.name}-{os.getpid()}", {spec.key: spec for spec in specs}, options, code, attempt, folder)
+        workers = workers_of(specs)
+        options, kinds = measure(options, nodes, workers)
+        name, runs = f"{folder.name}-{os.getpid()}", {spec.key: spec for spec in specs}
+        job = Job(name, runs, options, code, attempt, folder, workers)
         tell(Ended(stopped=drive(job, kinds, nodes, folder, tell, asked.is_set)))
     except SuiteError as error:
         tell(Ended(error=str(error), code=int(error.code)))
@@ -94,11 +97,11 @@ def noted(text: str) -> Event:
     return Event("lane", "", {"state": "noted", "reason": text})
 
 
-def measure(options: LaunchOptions, nodes: Nodes) -> tuple[LaunchOptions, list[Slot]]:
+def measure(options: LaunchOptions, nodes: Nodes, workers: int = 1) -> tuple[LaunchOptions, list[Slot]]:
     """Return the options with a number of GPUs for each run and sizes that there are, and the kinds of lanes."""
     gpus = options.gpus_per_run
     gpus = float(any(node.get("GPU") for node in nodes.resources)) if gpus is None else gpus
-    kinds, sizes = places(nodes.resources, options.cpus_per_run, gpus, options.sizes, options.mixed)
+    kinds, sizes = places(nodes.resources, options.cpus_per_run, gpus, options.sizes, options.mixed, workers)
     return replace(options, gpus_per_run=gpus, sizes=sizes), kinds
 
 

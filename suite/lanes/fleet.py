@@ -22,6 +22,7 @@ from suite.errors import Exit, SuiteError
 from suite.events import Event
 from suite.lanes.lane import Job, Obituary, cause, lane
 from suite.lanes.nodes import Nodes, on
+from suite.lanes.ranks import group
 from suite.launch import Observe
 from suite.ledger import born
 from suite.queue import State
@@ -68,7 +69,7 @@ class Lane(threading.Thread):
             lane,
             train_loop_config={"job": job, "lane": self.name, "slot": place},
             scaling_config=ScalingConfig(
-                num_workers=1, use_gpu=bool(place.gpus), resources_per_worker=resources, **self._where
+                num_workers=place.workers, use_gpu=bool(place.gpus), resources_per_worker=resources, **self._where
             ),
             run_config=RunConfig(
                 name=f"{job.queue}-{self.name}",  # one that was used before would be gone on with
@@ -76,6 +77,7 @@ class Lane(threading.Thread):
                 failure_config=FailureConfig(max_failures=-1),  # the queue counts, per run
                 callbacks=callbacks,
             ),
+            **group(place.workers, bool(place.gpus)),
         )
 
 

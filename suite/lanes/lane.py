@@ -14,7 +14,8 @@ from ray.train import UserCallback
 from suite import logs
 from suite.errors import Exit, SuiteError
 from suite.events import Event, ready
-from suite.launch import LaunchOptions, Observe
+from suite.lanes.ranks import follow, leading, lost, ranks_of
+from suite.launch import LaunchOptions
 from suite.ledger import process
 from suite.line import Line, serve
 from suite.patience import Patience
@@ -25,7 +26,7 @@ from suite.slots import Slot
 from suite.spec import RunSpec
 from suite.store import Store
 
-Work = Callable[[RunSpec, Store, LaunchOptions, Observe, Callable[[], bool], Mapping[str, Any]], Event]
+Work = Callable[..., Event]  # of what suite.attempt.attempt takes
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Job:
     code: Mapping[str, Any]
     work: Work
     folder: Path | None = None  # of this launch, under the root: a node that does not see it has another root
+    workers: int = 1  # of each lane
 
 
 def attempt(*arguments: Any) -> Event:
@@ -53,6 +55,10 @@ def lane(config: dict[str, Any]) -> None:
     name: str = config["lane"]
     place: Slot = config["slot"]
     options = replace(job.options, gpus_per_run=place.gpus)
+    ranks = ranks_of(job)
+    if ranks is not None and not ranks.leads:
+        return follow(job, ranks)
+    several = () if ranks is None else (ranks,)
     queue = ray.get_actor(job.queue)
     with Line(name, lambda method, *arguments: ray.get(getattr(queue, method).remote(*arguments))) as line:
         try:
@@ -66,10 +72,13 @@ def lane(config: dict[str, Any]) -> None:
                 if claim.lost:
                     return _lost(spec, claim, store, place.size)
                 with logs.captured(logs.path(store.root, spec.key)):
-                    return job.work(spec, store, options, line.tell, line.should_stop, job.code)
+                    return job.work(spec, store, options, line.tell, line.should_stop, job.code, *several)
 
-            serve(line, name, work, size=place.size)
+            with leading(ranks) as pause:
+                serve(line, name, work, pause, size=place.size)
         except Exception as error:  # not a run's but this lane's; raised, Ray Train would start it again for ever
+            if ranks is not None and lost(error):
+                raise
             reason, number = str(error) or repr(error), getattr(error, "code", Exit.BUG)
             line.tell(Event("lane", "", {"lane": name, "state": "broken", "reason": reason, "code": int(number)}))
 
@@ -94,6 +103,7 @@ def _lost(spec: RunSpec, claim: Claim, store: Store, size: int) -> Event:
     failure = Failure(spec.key, spec.label, claim.kind, reason, str(log), logs.tail(log), socket.gethostname(), now())
     failure = replace(failure, size=size)
     store.fail(failure)
+    logs.keep(store.root, spec.key)
     return Event("failed", spec.key, asdict(failure))
 
 

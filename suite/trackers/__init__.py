@@ -17,6 +17,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal, Protocol
 
+from grace.storage.folders import Folder
 from suite.errors import Exit, SuiteError
 from suite.events import ENDINGS, Event
 from suite.spec import RunSpec
@@ -47,13 +48,14 @@ class Tracker(Protocol):
 class Place:
     """Where a sweep is tracked."""
 
-    root: Path  # of the results
+    root: Folder  # of the results
     sweep: str
 
     @property
     def folder(self) -> Path:
-        """The folder for what a tracker keeps in files."""
-        return self.root.absolute() / "tracking" / self.sweep
+        """The folder for what a tracker keeps in files: here, where the results lie in an object store."""
+        root = self.root if isinstance(self.root, Path) else Path()
+        return root.absolute() / "tracking" / self.sweep
 
 
 def check(names: Iterable[str]) -> None:
@@ -167,7 +169,8 @@ def _finite(values: Mapping[str, float]) -> dict[str, float]:
 def settings(spec: RunSpec) -> dict[str, str]:
     """Return what a run is, flat: `config.initial.epochs` and the like, as texts."""
     found = {"method": spec.method, "protocol": spec.protocol.name, "order_seed": str(spec.order_seed),
-             "train_seed": str(spec.train_seed), "precision": spec.precision, "key": spec.key}  # fmt: skip
+             "train_seed": str(spec.train_seed), "precision": spec.precision, "workers": str(spec.workers),
+             "key": spec.key}  # fmt: skip
 
     def walk(path: str, value: object) -> None:
         if isinstance(value, Mapping):

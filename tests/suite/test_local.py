@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,11 @@ def options(tmp_path: Path) -> LaunchOptions:
 
 def never() -> bool:
     return False
+
+
+def test_several_workers_are_not_one(options: LaunchOptions) -> None:
+    with pytest.raises(SuiteError, match="runs of 2 workers need Ray; leave --address none out"):
+        launcher(options)([replace(spec(), workers=2)], options, lambda event: None, never)
 
 
 def test_a_failed_run_does_not_stop_the_others(options: LaunchOptions) -> None:
