@@ -64,7 +64,7 @@ def leftovers(world: World) -> list[str]:
         os.utime(path, (earlier, earlier))
     code = world.command("gc").wait()
     found = [] if code == 0 else [f"gc ends with {code}"]
-    kept = {"records", "predictions", "failed", "sweeps", "live", "index", "logs", "store.json", "work"}
+    kept = {"records", "predictions", "failed", "sweeps", "live", "index", "logs", "shared", "store.json", "work"}
     for path in sorted(world.root.rglob("*")):
         name = path.relative_to(world.root)
         if ".tmp-" in path.name or (name.parts[0] == "work" and len(name.parts) > 1) or name.parts[0] not in kept:

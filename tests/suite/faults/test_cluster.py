@@ -44,7 +44,6 @@ def test_one_sweep_and_many_faults(besiege: Besiege) -> None:
         "a worker killed while writing a checkpoint",
         "the queue killed",
         "a worker killed while writing a record",
-        "a Train controller killed",
         "SIGTERM to the command",
         "a node lost, another one comes",
     )
@@ -63,6 +62,7 @@ def test_whatever_holds_the_sweep_together_is_killed(besiege: Besiege) -> None:
         siege,
         "a worker killed in evaluation",
         "a worker killed, and the next while it starts",
+        "a Train controller killed",
         "the process that holds Ray killed",
         "the command killed, started from another folder",
         "a second command on the same root",
