@@ -37,6 +37,7 @@ class LaunchOptions:
     patience_minutes: float = 10.0  # to wait for what is gone for now: room on the disk, the root, a node
     sizes: Mapping[str, int] = field(default_factory=dict)  # key -> how many slots' room a run wants, where not one
     sources: Mapping[str, str] = field(default_factory=dict)  # key -> where the run's settings come from
+    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # key -> how a search found those, if one did
     plugins: Sequence[Plugin] = ()  # the user's own methods: their texts, since workers may not see the files
 
     def __post_init__(self) -> None:
@@ -131,4 +132,5 @@ def lanes_that_fit(nodes: Sequence[Mapping[str, float]], cpus: int, gpus: float,
 
 def origin(options: LaunchOptions, key: str, code: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a record's provenance that the launching process knows."""
-    return {**code, "preset": options.sources.get(key)}
+    tuned = options.tuned.get(key)
+    return {**code, "preset": options.sources.get(key), **({"tuned_on": dict(tuned)} if tuned else {})}

@@ -23,6 +23,7 @@ from suite.alignment import Look, unseen
 from suite.declared import declared
 from suite.errors import SuiteError, unknown
 from suite.faults import first_fault
+from suite.own_presets import check_presets, read_presets
 from suite.plugin import PluginError
 from suite.plugins import load_plugins, read_plugin
 from suite.resolver import Choice, Resolution, choice, resolved
@@ -65,6 +66,8 @@ class Sweep(BaseModel):
     method: dict[str, dict[str, Any]] = {}  # per method, fields of its Config; recipes as tables
     limit_epochs: PositiveInt | None = None  # per phase; makes smoke runs
     protocol_files: list[str] = []  # the user's own protocols and datasets
+    preset_files: list[str] = []  # the user's own presets
+    presets: dict[str, dict[str, dict[str, Any]]] = {}  # what they held when the sweep began, by method and protocol
     plugins: list[str] = []  # files of the user's own methods
     plugin_texts: dict[str, str] = {}  # what they held when the sweep began, by method; goes before what they hold now
     launch: Launch = Launch()
@@ -89,20 +92,29 @@ def read_sweep(path: Path) -> Sweep:
     sweep = sweep_of(values, str(path))
     beside = {
         name: [str((path.parent / file).resolve()) for file in getattr(sweep, name)]
-        for name in ("protocol_files", "plugins")
+        for name in ("protocol_files", "preset_files", "plugins")
     }
-    return sweep.model_copy(update={name: files for name, files in beside.items() if files})
+    return with_presets(sweep.model_copy(update={name: files for name, files in beside.items() if files}))
+
+
+def with_presets(sweep: Sweep) -> Sweep:
+    """Return the sweep with what its files of presets hold, unless it has that: what it began with stays."""
+    if sweep.presets or not sweep.preset_files:
+        return sweep
+    return sweep.model_copy(update={"presets": read_presets(sweep.preset_files)})
 
 
 def sweep_name(sweep: Sweep) -> str:
     """Return the sweep's own name, or one that says what it is and that the same sweep always gets."""
     if sweep.name:
         return sweep.name
-    content = sweep.model_dump(exclude={"name", "launch", "plugins", "plugin_texts"})
+    content = sweep.model_dump(exclude={"name", "launch", "plugins", "plugin_texts", "preset_files"})
     if sweep.plugins:  # what they hold counts, not where they lie
         content["plugins"] = with_texts(sweep).plugin_texts
     if sweep.precision == Sweep.model_fields["precision"].default:  # sweeps had names before they had precisions
         del content["precision"]
+    if not sweep.presets:  # and before they had presets
+        del content["presets"]
     digest = hashlib.blake2b(json.dumps(content, sort_keys=True, default=str).encode(), digest_size=3).hexdigest()
     return f"{re.sub('[^A-Za-z0-9.+-]', '-', sweep.protocols[0])}-{digest}"
 
@@ -207,6 +219,7 @@ def resolution(sweep: Sweep, look: Look = unseen) -> Resolution:
     for name in sweep.method:
         if name not in methods:
             raise SuiteError(f"method.{name} has settings, but the sweep runs {', '.join(methods)} only")
+    check_presets(sweep.presets)
     streams = {protocol.name: protocol for name in sweep.protocols for protocol in find_protocols(name)}
     return resolved(sweep, methods, list(streams.values()), look)
 

@@ -98,10 +98,10 @@ def carry_out(settings: Settings, sweep: Sweep) -> Exit:
         settings.warn(warning)
     launch = sweep.launch.model_dump(exclude={"track"})
     sources = {run.spec.key: run.choice.source for run in found.runs}
+    tuned = {run.spec.key: run.choice.tuned_on for run in found.runs if run.choice.tuned_on}
     plugins = [read_plugin(Path(file), sweep.plugin_texts) for file in sweep.plugins]
-    options = LaunchOptions(
-        root=settings.root, **{**launch, "data": Path(launch["data"])}, sources=sources, plugins=plugins
-    )
+    launch |= {"data": Path(launch["data"]), "sources": sources, "tuned": tuned, "plugins": plugins}
+    options = LaunchOptions(root=settings.root, **launch)
     store = Store.open(settings.root, write=True)
     outcome, stop, first = Outcome(), Stop(settings, Asked(settings.root, sweep_name(sweep))), found
     said: list[str] = []
