@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "suite": {"numpy", "click", "pydantic", "pydantic_core", "tomlkit", "filelock", "grace", "protocols"},
     "suite.diagnosis": {"torch", "grace", "protocols", "suite"},
     "suite.execute": {"numpy", "torch", "grace", "protocols", "suite"},
+    "suite.trial": {"torch", "grace", "suite"},
     "suite.lanes": {"ray", "suite"},
     "suite.columns": {"numpy"},
     "suite.record": {"numpy", "pyarrow", "grace", "suite"},

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from grace.streams.catalogue import DatasetSpec
 from grace.training.engine import WAYS
 from suite.cli.settings import Settings
 from suite.cli.signals import Stop
@@ -117,7 +118,7 @@ def carry_out(settings: Settings, sweep: Sweep) -> Exit:
                 for note in [*(n for n in found.notes if n not in said), *_later(found)]:
                     settings.note(note)
                 said += found.notes
-                _fetch(settings, todo, options)
+                fetched(settings, (run.spec.protocol.dataset for run in todo), options)
                 store.save_sweep(sweep_name(sweep), write_sweep(sweep))
                 outcome.join(_worked(following, todo, options, stop))
             if outcome.stopped:
@@ -133,11 +134,11 @@ def _later(found: Plan) -> list[str]:
     return [f"{count(len(waiting), 'run')} later: what they are follows from {of}"] if waiting else []
 
 
-def _fetch(settings: Settings, left: list[Planned], options: LaunchOptions) -> None:
-    """Check the images of every run that is left, and download what is missing and may be."""
+def fetched(settings: Settings, datasets: Iterable[DatasetSpec], options: LaunchOptions) -> None:
+    """Check images before anything is trained on them, and download what is missing and may be."""
     from grace.streams.datasets import check, fetch
 
-    specs = list(dict.fromkeys(run.spec.protocol.dataset for run in left))
+    specs = list(dict.fromkeys(datasets))
     for spec in specs:
         settings.note(f"data {spec.name}: {check(spec, options.data, options.download)}")
     if options.download:

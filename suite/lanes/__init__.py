@@ -59,9 +59,25 @@ def launch(
     if not specs:
         return outcome
     Store.open(options.root, write=True)
+
+    def take(event: Event) -> None:
+        outcome.add(event)
+        observe(event)
+
+    outcome.stopped = driven("suite.lanes.driver", list(specs), options, take, should_stop)
+    return outcome
+
+
+def driven(
+    module: str, work: object, options: LaunchOptions, observe: Observe, should_stop: Callable[[], bool]
+) -> bool:
+    """Have the `main` of a module do some work in a process that holds Ray; return whether it was stopped early.
+
+    Stopping and errors are as for `launch`.
+    """
     observe(Event("lane", "", {"state": "connecting", "address": options.address}))
     _answers(options.address)
-    with _folder(options.root / "ray") as folder, _Driver(specs, options, folder) as driver:
+    with _folder(options.root / "ray") as folder, _Driver(module, work, options, folder) as driver:
         last: Ended | None = None
         try:
             while last is None:
@@ -69,7 +85,6 @@ def launch(
                 if isinstance(message, Ended):
                     last = message
                 elif message is not None:
-                    outcome.add(message)
                     observe(message)
                 if should_stop():
                     driver.stop()
@@ -78,25 +93,24 @@ def launch(
             last = Ended(stopped=True)
         if last.error:
             raise SuiteError(last.error, Exit(last.code))
-        outcome.stopped = last.stopped
-    return outcome
+    return last.stopped
 
 
 class _Driver:
     """The process that holds Ray. It ends when this process does, however that comes about."""
 
-    def __init__(self, specs: Sequence[RunSpec], options: LaunchOptions, folder: Path) -> None:
+    def __init__(self, module: str, work: object, options: LaunchOptions, folder: Path) -> None:
         self._address, self._log = options.address, folder / "driver.log"
         self._session = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp"))  # sockets: be short
         (folder / "session").symlink_to(self._session)  # so that it is found should this process be killed
         self._inbox: SimpleQueue[Event | Ended] = SimpleQueue()
         self._deadline: float | None = time.monotonic() + PATIENCE
         with (folder / "job").open("wb") as file:
-            pickle.dump((list(specs), options, code(), folder, self._session), file)
+            pickle.dump((work, options, code(), folder, self._session), file)
         read, write = os.pipe()
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from suite.lanes.driver import main; main()", str(folder / "job"), str(write)],
+                [sys.executable, "-c", f"from {module} import main; main()", str(folder / "job"), str(write)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

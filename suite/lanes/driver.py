@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,30 @@ IMPORTING = 180.0  # seconds for a node to take in our code
 
 
 def main() -> None:
-    """Be the driver that `suite.lanes.launch` starts: told of the job by a file, telling of events by a pipe."""
+    """Be the driver that `suite.lanes.launch` starts."""
+    hold(_lanes)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a driver is to do: its work, with whom, where, and how many things at a time."""
+
+    work: Any
+    options: LaunchOptions
+    code: Mapping[str, Any]
+    folder: Path
+    count: int
+    observe: Observe
+    should_stop: Callable[[], bool]
+
+
+def hold(work: Callable[[Order], bool]) -> None:
+    """Be a driver: told of the work by a file, telling of events by a pipe, with Ray in between.
+
+    `work` returns whether it was stopped early.
+    """
     with open(sys.argv[1], "rb") as file:
-        specs, options, code, folder, session = pickle.load(file)
+        given, options, code, folder, session = pickle.load(file)
     asked = threading.Event()
     threading.Thread(target=_listen, args=(asked, session), daemon=True).start()
     pipe = os.fdopen(int(sys.argv[2]), "wb")
@@ -52,8 +73,7 @@ def main() -> None:
         join(options, session)
         tell(Event("lane", "", {"state": "connected"}))
         options, count = size(options, folder)
-        job = Job(folder.name, {spec.key: spec for spec in specs}, options, code, attempt)
-        tell(Ended(stopped=drive(job, min(count, len(job.specs)), folder, tell, asked.is_set)))
+        tell(Ended(stopped=work(Order(given, options, code, folder, count, tell, asked.is_set))))
     except SuiteError as error:
         tell(Ended(error=str(error), code=int(error.code)))
     except Exception as error:
@@ -61,6 +81,11 @@ def main() -> None:
         tell(Ended(error=reason, code=int(Exit.ENVIRONMENT)))
         raise
     ray.shutdown()
+
+
+def _lanes(order: Order) -> bool:
+    job = Job(order.folder.name, {spec.key: spec for spec in order.work}, order.options, order.code, attempt)
+    return drive(job, min(order.count, len(job.specs)), order.folder, order.observe, order.should_stop)
 
 
 def _listen(asked: threading.Event, session: str) -> None:
