@@ -160,7 +160,8 @@ class Notebook:
 
 def ended(kept: Kept) -> Event:
     """Return the event that tells how a trial ended."""
-    fields = {"score": None if kept.score == -inf else kept.score, "seconds": kept.seconds, "state": kept.state}
+    fields = {"score": None if kept.score == -inf else kept.score, "seconds": kept.seconds, "state": kept.state,
+              "tasks": len(kept.scores)}  # fmt: skip
     if kept.state == "failed":
         return Event("failed", kept.trial.name, {**fields, "kind": kept.kind, "reason": kept.reason})
     return Event("finished", kept.trial.name, fields)

@@ -120,7 +120,8 @@ class Searching:
 def _ending(fields: Mapping[str, Any]) -> str:
     if fields["state"] == "failed":
         return f"failed: {fields['kind']}: {fields['reason']}"
-    words = {"stopped": ", stopped: behind the others"}.get(fields["state"], "")
+    behind = fields["state"] == "stopped"
+    words = f" after {count(fields['tasks'], 'task')}, stopped: behind the others" if behind else ""
     return f"{100 * fields['score']:.1f} %{words}, {duration(fields['seconds'])}"
 
 

@@ -91,7 +91,6 @@ def command(context: click.Context, /, **given: Any) -> Exit:
     if given["output"] is not None and given["output"].exists():
         read_presets([given["output"]])  # what cannot be added to should show now
     name = given["name"] or named(search)
-    again = _again(context, settings)
     announced(search, settings)
     if search.order in PUBLISHED:
         settings.note(f"class order {search.order} is the one of results: settings found on it have seen their classes")
@@ -107,12 +106,16 @@ def command(context: click.Context, /, **given: Any) -> Exit:
             if written is not None:
                 table = tuned_table(search, found, sweep.presets)
                 write_preset(written, search.method, search.protocol.name, table)
-            return _concluded(settings, search, notebook, found, written, again)
+            code = _concluded(settings, search, notebook, found, written)
+            if written is None and len(search.trials) == given["trials"]:
+                more = _again(context, settings, trials=2 * given["trials"])
+                settings.note(f"next: more trials go on from these: {more}")
+            return code
     done = sum(notebook.over(trial) for trial in search.trials)
     if settings.json:
         settings.emit({**_plain(search, notebook, found), "stopped": True, "written": None})
     settings.note(f"stopped: {done} of {len(search.trials)} trials done")
-    settings.note(f"next: {again}")
+    settings.note(f"next: {_again(context, settings)}")
     return stop.code
 
 
@@ -127,9 +130,7 @@ def _worked(settings: Settings, search: Search, notebook: Notebook, options: Lau
         return tune(search, notebook, options, view.observe, stop)
 
 
-def _concluded(
-    settings: Settings, search: Search, notebook: Notebook, found: Verdict, written: Path | None, again: str
-) -> Exit:
+def _concluded(settings: Settings, search: Search, notebook: Notebook, found: Verdict, written: Path | None) -> Exit:
     """Say what was found and what to type next; return the exit code."""
     code = Exit.DONE if found.best or found.default else Exit.FAILED
     if settings.json:
@@ -138,7 +139,6 @@ def _concluded(
     outcome(search, notebook, found, settings)
     settings.note(f"{compared(found)}{'' if written else ': no preset is written'}")
     if written is None:
-        settings.note(f"next: more trials go on from these: {again} --trials {2 * len(search.trials)}")
         return code
     settings.note(f"wrote {written}")
     places = [] if settings.root == Settings.root else ["--root", str(settings.root)]
@@ -172,17 +172,15 @@ def _plain(search: Search, notebook: Notebook, found: Verdict) -> dict[str, Any]
     }  # fmt: skip
 
 
-def _again(context: click.Context, settings: Settings) -> str:
-    """Return the command as it was typed, for going on."""
+def _again(context: click.Context, settings: Settings, **changes: Any) -> str:
+    """Return the command as it was typed but for `changes`, for going on."""
     parts: list[str] = []
-    for parameter in context.command.params:
+    for parameter in sorted(context.command.params, key=lambda each: not isinstance(each, click.Argument)):
         name = str(parameter.name)
-        if (
-            context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE
-            or name not in context.params
-        ):
+        typed_in = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if name not in context.params or not (typed_in or name in changes):
             continue
-        value = context.params[name]
+        value = changes.get(name, context.params[name])
         if isinstance(parameter, click.Argument):
             parts.append(str(value))
         elif isinstance(value, tuple):

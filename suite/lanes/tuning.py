@@ -30,6 +30,7 @@ QUIET = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that fails in its first task has no score
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "30",  # for a stopped trial to let go of its actor
 }
+OBSERVERS: list[Observe] = []  # of this driver: Tune pickles its callbacks, and a pipe cannot be pickled
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def main() -> None:
 
 def _searched(order: Order) -> bool:
     search, notebook = order.work
+    OBSERVERS.append(order.observe)
     job = Job(search, notebook, order.options, order.folder / "stop")
     threading.Thread(target=_pass_on, args=(order, job.stop), daemon=True).start()
 
@@ -57,7 +59,7 @@ def _searched(order: Order) -> bool:
         # those that are over come first: they are what the others are measured by
         ordered = sorted(trials, key=lambda trial: not notebook.over(trial))
         if not all(notebook.over(trial) for trial in ordered):
-            _fit(job, ordered, order.count, halving, order)
+            _fit(job, ordered, halving, order)
         return job.stop.exists()
 
     return carry_out(search, notebook, work)
@@ -70,8 +72,8 @@ def _pass_on(order: Order, stop: Path) -> None:
     stop.touch()
 
 
-def _fit(job: Job, trials: Sequence[Trial], count: int, halving: bool, order: Order) -> None:
-    """Have Tune work on trials, `count` at a time at most."""
+def _fit(job: Job, trials: Sequence[Trial], halving: bool, order: Order) -> None:
+    """Have Tune work on trials, as many at a time as there is room for."""
     options = job.options
     resources = {"cpu": float(options.cpus_per_run)} | ({"gpu": options.gpus_per_run} if options.gpus_per_run else {})
     tune.Tuner(
@@ -82,13 +84,13 @@ def _fit(job: Job, trials: Sequence[Trial], count: int, halving: bool, order: Or
             mode="max",
             scheduler=_Halving(job.search, trials) if halving else None,
             reuse_actors=True,
-            max_concurrent_trials=count,
+            max_concurrent_trials=order.count,
         ),
         run_config=tune.RunConfig(
             name="halving" if halving else "confirming",
             storage_path=str(order.folder),
             failure_config=tune.FailureConfig(max_failures=DEATHS),
-            callbacks=[_Watch(job, trials, order.observe)],
+            callbacks=[_Watch(job, trials)],
             verbose=0,
         ),
     ).fit()
@@ -122,8 +124,8 @@ class _Halving(AsyncHyperBandScheduler):
 class _Watch(tune.Callback):
     """Tells of trials as Tune sees them, and keeps which of them it stopped or gave up."""
 
-    def __init__(self, job: Job, trials: Sequence[Trial], observe: Observe) -> None:
-        self._job, self._trials, self._observe = job, trials, observe
+    def __init__(self, job: Job, trials: Sequence[Trial]) -> None:
+        self._job, self._trials = job, trials
         self._before = {trial.name for trial in trials if job.notebook.over(trial)}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -165,4 +167,5 @@ class _Watch(tune.Callback):
 
     def _tell(self, event: Event) -> None:
         if event.key not in self._before:  # the others were over before
-            self._observe(event)
+            for observe in OBSERVERS:
+                observe(event)

@@ -14,7 +14,7 @@ PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 SHORT = "fewer runs than wanted, or than another method has"
 RANKED = "compared at full precision; upper bounds are not ranked"
 FAILED = "every run failed"
-SEARCHED = "tune found settings of some runs, by training images that it held out and no test image; see Settings of"
+SEARCHED = "tune found settings of some runs, on held-out training images, never on test images (how: Settings of ...)"
 
 
 def figure(cell: Cell, plus_minus: str = PLUS_MINUS) -> str:
