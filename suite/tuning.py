@@ -76,7 +76,8 @@ def search_of(
                 settled(nested({path: value}))
             except SuiteError as error:
                 raise SuiteError(f"--search {path}={each}: {error}") from None
-    values: list[dict[str, Any]] = [{}, *drawn(space, seed, trials - 1)]
+    others = [each for each in drawn(space, seed, trials - 1) if settled(each) != chosen.config]
+    values: list[dict[str, Any]] = [{}, *others]
     return Search(
         method=method,
         protocol=protocol,

@@ -163,7 +163,8 @@ def outcome(search: Search, notebook: Notebook, found: Verdict, settings: Settin
         )
         if search.confirm:
             seeds = ", ".join(map(str, search.seeds))
-            note += f"; other seeds: mean and deviation with seeds {seeds} (other weights, other images held out)"
+            what = f"mean and deviation with seeds {seeds}" if search.confirm > 1 else f"with seed {seeds}"
+            note += f"; other seeds: {what} (other weights, other images held out)"
         out.print(Text(note, style="dim"))
     for trial in search.trials:
         kept = notebook.read(trial)

@@ -101,7 +101,7 @@ def command(context: click.Context, /, **given: Any) -> Exit:
         stopped = bool(left(search, notebook)) and _worked(settings, search, notebook, options, stop)
         found = verdict(search, notebook)
         if not stopped:
-            file = given["output"] or notebook.folder / "presets.toml"
+            file = given["output"] or settings.root / "tuning" / name / "presets.toml"
             written = file if found.better else None
             if written is not None:
                 table = tuned_table(search, found, sweep.presets)

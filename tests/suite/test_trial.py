@@ -190,3 +190,9 @@ def test_a_search_is_held_by_one_process_and_a_name_by_one_search(tmp_path: Path
         pass
     with held(tmp_path, "mine", replace(search, trials=())):
         pass
+
+
+def test_the_settings_in_use_are_not_tried_twice() -> None:
+    search = toy_search(("initial.lr={0.05,0.1,0.2}",), trials=9)  # 0.1 is in use
+    assert [trial.values for trial in search.trials[:1]] == [{}]
+    assert sorted(trial.values["initial"]["lr"] for trial in search.trials[1:]) == [0.05, 0.2]
