@@ -21,7 +21,8 @@ from grace.streams.images import TensorImages
 from grace.streams.samples import Batch, Samples, View
 from grace.training import trainables
 from grace.training.phase import Phase
-from grace.training.trainer import Trainer, learning_rate
+from grace.training.steps import learning_rate
+from grace.training.trainer import Trainer
 
 WORKERS = 2
 EVERY = 5  # epochs between two looks at the test accuracy

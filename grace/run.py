@@ -19,6 +19,8 @@ from grace.streams.samples import Dataset, Task
 from grace.streams.stream import tasks
 from grace.training import checkpoint
 from grace.training.engine import Engine
+from grace.training.parallel import ALONE, Ranks
+from grace.training.shared import Sharing
 from grace.training.steps import arithmetic
 from grace.training.trainer import EVALUATION_BATCH, Observer, Progress, Stopped, Trainer
 
@@ -37,7 +39,9 @@ class TaskRecord:
     predictions: dict[str, Tensor]  # readout -> int16 [n, min(5, seen)], best first; the first readout is the headline
     footprint: Footprint
     notes: dict[str, Any]  # the method's own trace
-    phases: list[dict[str, Any]]  # name, epochs, images, seconds, parameters, peak_bytes, losses per term and epoch
+    phases: list[
+        dict[str, Any]
+    ]  # name, epochs, images, seconds, parameters, peak_bytes, losses per term, epoch; shared
     seconds: dict[str, float]  # learn, remember, evaluate
 
     @property
@@ -67,22 +71,28 @@ def run_stream(
     observe: Observer = lambda progress: False,
     checkpoint_seconds: float = 60.0,
     engine: Engine = FAST,
+    ranks: Ranks = ALONE,
+    sharing: Sharing | None = None,
 ) -> list[TaskRecord]:
     """Learn every task of the stream, going on from whatever `folder` holds; return a record per task.
 
     `observe` is told after every epoch and task; when it returns True the state is saved and Stopped is raised.
     A method that breaks its contract ends with a ContractError that names file and line, see `grace.contract`.
-    `engine` says in which precision and by which way backbones compute.
+    `engine` says in which precision and by which way backbones compute. With several `ranks` all of them call this with
+    the same arguments; `observe` is asked, and `folder` written, on rank 0 alone. Raises RanksDiffer, see
+    `grace.training.parallel`. With `sharing`, runs of the same beginning train it once, and Busy is raised while
+    another is at it.
     """
+    observe = ranks.observer(observe)
     device = device or torch.device("cpu")
     path = None if folder is None else folder / "stream.pt"
-    saved = None if path is None else checkpoint.load(path)
+    saved = ranks.load(path)
     records = [] if saved is None else [_record(plain) for plain in saved["records"]]
     count, contract = len(protocol.increments), Contract(learner, train, test)
     with computing(arithmetic(engine, device)):
         if saved is not None:
             learner.load_state_dict(saved["learner"])
-            _tidy(folder, len(records))  # a kill may have come between a save and its tidying
+            _tidy(folder if ranks.leads else None, len(records))  # a kill may have come between a save and its tidying
         for task in tasks(protocol, contract.train, contract.test, start=len(records), cumulative=learner.cumulative):
             trainer = WatchedTrainer(
                 contract,
@@ -95,10 +105,12 @@ def run_stream(
                 checkpoint_seconds=checkpoint_seconds,
                 engine=engine,
                 trained=sum(earlier.trained for earlier in records),
+                ranks=ranks,
+                sharing=sharing,
             )
             record = _learned(learner, task, trainer, contract)
             records.append(record)
-            if path is not None and folder is not None:
+            if path is not None and folder is not None and ranks.leads:
                 checkpoint.save(path, {"learner": learner.state_dict(), "records": [_plain(r) for r in records]})
                 _tidy(folder, len(records))
             if observe(_progress(records, count)):
@@ -140,6 +152,8 @@ def _learned(learner: Learner, task: Task, trainer: Trainer, contract: Contract)
     times.append(time.monotonic())
     learner.remember(task, trainer)
     contract.rests("remember", task)
+    trainer.ranks.agree(f"exemplars after task {task.index}", learner.memory.by_class)
+    trainer.ranks.agree(f"weights and state after task {task.index}", learner.state_dict())
     times.append(time.monotonic())
     readouts = learner.readouts(task, trainer)
     contract.evaluate(task)
@@ -177,11 +191,13 @@ def _all_readouts(kept: Readouts, trainer: Trainer) -> Readouts:
 def evaluate(readouts: Readouts, task: Task, trainer: Trainer) -> dict[str, Tensor]:
     """Return per readout the best classes int16 [n, min(5, seen)] of every test image of the classes seen."""
     found: dict[str, list[Tensor]] = {}
-    for x in task.test.source.stream(task.test.rows, EVALUATION_BATCH, "test", 0):
+    own = trainer.ranks.share(task.test.rows, least=1)
+    for x in task.test.source.stream(own, EVALUATION_BATCH, "test", 0):
         for name, scores in readouts(x.to(trainer.device)).items():
             best = scores.topk(min(TOP, task.seen), dim=1).indices
             found.setdefault(name, []).append(best.to(torch.int16))
-    return {name: torch.cat(pieces).cpu() for name, pieces in found.items()}
+    best_of_all = {name: trainer.ranks.gathered(torch.cat(pieces), task.test.rows) for name, pieces in found.items()}
+    return {name: best.cpu() for name, best in best_of_all.items()}
 
 
 @torch.no_grad()

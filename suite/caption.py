@@ -29,6 +29,8 @@ def origins(rows: Sequence[Row]) -> tuple[str, ...]:
     where = f"code: {_few(commits)}; torch: {_few(_distinct(rows, 'torch'))}"
     precisions = _distinct(rows, "precision")
     where += "" if precisions == ["fp32"] else f"; precision: {_few(precisions)}"
+    workers = _distinct(rows, "workers")
+    where += "" if workers == [1] else f"; workers of a run: {_few(workers)}"
     lines = [f"Class orders: {_listed(orders)}; training seeds: {_listed(seeds)}; {where}."]
     ids = sorted({(row["protocol"], row["protocol_id"]) for row in rows})
     lines.append(f"Protocols by hash: {', '.join(f'{name} #{id_}' for name, id_ in ids)}.")
@@ -49,10 +51,10 @@ def warnings(rows: Sequence[Row]) -> tuple[str, ...]:
     lines = []
     if any(row["smoke"] for row in rows):
         lines.append("smoke runs are shown: their epochs were limited, they are no results")
-    for what in ("torch", "device", "precision"):
+    for what, name in (("torch", "torch"), ("device", "devices"), ("precision", "precisions"), ("workers", "workers")):
         values = _distinct(rows, what)
         if len(values) > 1:
-            lines.append(f"unlike environments: {what if what == 'torch' else f'{what}s'} {_few(values)}")
+            lines.append(f"unlike environments: {name} {_few(values)}")
     by_stream: dict[tuple[str, int], set[str]] = {}
     for row in rows:
         by_stream.setdefault((row["protocol"], row["order_seed"]), set()).add(str(row["data"]))

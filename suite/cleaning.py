@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from suite.sharing import folder
+from suite.sharing import lock as lock_of
 from suite.store import Store
 
 YOUNG = 3600.0  # seconds during which a half-written file may still be somebody's
+UNUSED = 30 * 86400.0  # seconds without use after which a shared first task may go
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ def waste(store: Store, *, unfinished: bool = False, young: float = YOUNG) -> It
                 yield Waste(lock, "lock that nobody holds", 0)
         finally:
             held.release()
+    yield from _shared(store, unfinished)
     for key in sorted(done):
         reason = store.root / "failed" / f"{key}.json"
         if reason.is_file():
@@ -50,6 +54,27 @@ def waste(store: Store, *, unfinished: bool = False, young: float = YOUNG) -> It
     for left in sorted(store.root.rglob("*.tmp-*")):
         if time.time() - left.stat().st_mtime > young:
             yield Waste(left, "left by a writer that was killed", _size(left))
+
+
+def _shared(store: Store, unfinished: bool) -> Iterator[Waste]:
+    """Yield first tasks that runs shared and that none has taken up for long; with `unfinished` all of them."""
+    place = folder(store.root)
+    for key in sorted({path.stem for path in place.glob("*.*") if path.suffix in (".pt", ".lock")}):
+        task, lock, held = place / f"{key}.pt", place / f"{key}.lock", lock_of(store.root, key)
+        new = not lock.exists()
+        try:
+            held.acquire(timeout=0)
+        except TimeoutError:
+            continue
+        try:
+            old = task.exists() and time.time() - task.stat().st_mtime > UNUSED
+            if task.exists() and (old or unfinished):
+                why = "first task that runs shared" + ", long not used" * old
+                yield Waste(task, why, _size(task))
+            if new or old or unfinished or not task.exists():
+                yield Waste(lock, "lock that nobody holds", 0)
+        finally:
+            held.release()
 
 
 def remove(found: Waste) -> None:

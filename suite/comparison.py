@@ -213,6 +213,8 @@ def _remarks(method: str, runs: Sequence[Row], used: Sequence[Row], entry: Publi
     """Yield what to mind that is no reason not to compare."""
     if used[0]["precision"] != "fp32":
         yield used[0]["precision"]
+    if used[0]["workers"] > 1:
+        yield f"{used[0]['workers']} workers"
     if entry.head == UNKNOWN:
         yield f"by {readout}: the head is not said"
     if len(used) < len(runs):

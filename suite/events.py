@@ -8,8 +8,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["claimed", "progress", "task", "finished", "failed", "stopped", "elsewhere", "lane"]
+Kind = Literal["claimed", "progress", "task", "finished", "failed", "stopped", "elsewhere", "lane", "output"]
 ENDINGS = ("finished", "failed", "stopped", "elsewhere")  # after one of these a lane no longer has the run
+NEWS = ("progress", "task")  # a run has come further
 MEASURED = ("accuracy", "old", "new", "seen", "backbones", "parameters", "memory_bytes")  # after a task
 
 
@@ -25,10 +26,14 @@ class Event:
       new (of the classes before and of this task; fractions), seen (classes), backbones, parameters, memory_bytes
     * finished: seconds, or already = True when its record was there
     * failed: the fields of a `suite.record.Failure`
-    * stopped, elsewhere: nothing; the state is saved, another process is at it
+    * stopped: nothing; the state is saved
+    * elsewhere: nothing, another process is at it; or shared (key of the first task that another run trains for it) and
+      pause (seconds until it is worth trying again)
     * lane: state, and by state: "connecting" address (None: a Ray of our own), "connected" nothing, "starting" lanes,
-      "ready" lane, host and device (where its runs are worked on from now on), "lost" lane and reason (it is launched
-      again), "broken" lane, reason and code (an exit code), "waiting" reason (for what, as long as it is not there)
+      "ready" lane, host and device (where its runs are worked on from now on; on Ray also process), "lost" lane and
+      reason (it is launched again), "broken" lane, reason and code (an exit code), "waiting" reason (what is gone for
+      now), "noted" reason (something to say)
+    * output: source and text, a line of a log; only where all is to be seen
     """
 
     kind: Kind

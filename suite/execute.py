@@ -1,12 +1,9 @@
-"""One run from its spec to its record: `execute` does it, `attempt` does it for a store."""
+"""One run from its spec to its record."""
 
 from __future__ import annotations
 
-import errno
 import os
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,21 +17,16 @@ from grace.streams.catalogue import DatasetSpec
 from grace.streams.datasets import fingerprint, load
 from grace.streams.samples import Dataset
 from grace.training.engine import PRECISIONS, Engine, Way
-from grace.training.trainer import Observer, Progress, Stopped
+from grace.training.parallel import ALONE, Ranks
+from grace.training.trainer import Observer
 from suite.configure import build
 from suite.declared import declared
-from suite.diagnosis import failure_of
 from suite.errors import Exit, SuiteError
-from suite.events import MEASURED, Event, Kind
-from suite.launch import LaunchOptions, Observe, origin
-from suite.plugins import adopt, loaded, plugin_of
+from suite.plugins import loaded, plugin_of
 from suite.provenance import environment, now, processor
 from suite.record import RunRecord
+from suite.sharing import sharing
 from suite.spec import RunSpec
-from suite.store import Store
-
-EVERY = 1.0  # seconds between progress events of a run
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # a disk on which no run can go on
 
 
 def execute(
@@ -49,11 +41,14 @@ def execute(
     checkpoint_seconds: float,
     observe: Observer,
     origin: Mapping[str, Any],
+    ranks: Ranks = ALONE,
+    shared: Path | None = None,
 ) -> RunRecord:
     """Work on one run, going on from what `folder` holds, and return its record.
 
-    `origin` is the part of the provenance that only the launching process knows. Raises Stopped when `observe`
-    asked for it, NonFiniteLoss, ContractError, DataError, PluginError, and whatever a method raises.
+    `origin` is the part of the provenance that only the launching process knows, `shared` the results folder within
+    which runs share first tasks, if they do. Raises Stopped when `observe` asked for it, Busy while another run trains
+    this one's first task, NonFiniteLoss, ContractError, DataError, PluginError, and whatever a method raises.
     """
     started = now()
     exact(threads, device, spec.precision)
@@ -72,6 +67,8 @@ def execute(
             f"{smallest} images; choose +m={smallest}/class or fewer"
         )
     learner = learner_class(config, backbone_factory(protocol.backbone, learner_class.signed), protocol.budget, device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    where = environment(name, threads, engine)
     rows = run_stream(
         learner,
         protocol,
@@ -83,12 +80,13 @@ def execute(
         observe=observe,
         checkpoint_seconds=checkpoint_seconds,
         engine=Engine(spec.precision, engine),
+        ranks=ranks,
+        sharing=None if shared is None else sharing(shared, spec, where, content),
     )
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     plugin = plugin_of(spec.method)
     provenance = {
         **origin,
-        **environment(name, threads, engine),
+        **where,
         "method": {"title": learner_class.title, "family": learner_class.family, "reference": learner_class.reference},
         **({"plugin": plugin.provenance()} if plugin else {}),
         "data": content,
@@ -138,104 +136,3 @@ def device_for(gpus_per_run: float | None) -> torch.device:
             Exit.ENVIRONMENT,
         )
     return torch.device("cuda")
-
-
-def attempt(
-    spec: RunSpec,
-    store: Store,
-    options: LaunchOptions,
-    observe: Observe,
-    should_stop: Callable[[], bool],
-    code: Mapping[str, Any],
-) -> Event:
-    """Work on one run for a store, unless it is done or another process is at it; return how it ended.
-
-    What goes wrong in the run becomes a failure in the store. Raises SuiteError only for what every other run
-    would meet too: a full disk, no GPU.
-    """
-    lock = store.lock(spec.key)
-    try:
-        lock.acquire(timeout=0)
-    except TimeoutError:
-        return Event("elsewhere", spec.key)
-    try:
-        if store.done(spec.key):
-            return Event("finished", spec.key, {"already": True})
-        return _worked(spec, store, options, observe, should_stop, code)
-    except OSError as error:
-        if error.errno in FULL:
-            raise SuiteError(
-                f"cannot write to {options.root}: {os.strerror(error.errno)}; make room, and the same command goes on",
-                Exit.ENVIRONMENT,
-            ) from error
-        raise
-    finally:
-        lock.release()
-
-
-def _worked(
-    spec: RunSpec,
-    store: Store,
-    options: LaunchOptions,
-    observe: Observe,
-    should_stop: Callable[[], bool],
-    code: Mapping[str, Any],
-) -> Event:
-    device, clock = device_for(options.gpus_per_run), time.monotonic()
-    try:
-        for plugin in options.plugins:
-            adopt(plugin)
-        record = execute(
-            spec,
-            store.work(spec.key),
-            data=options.data,
-            download=options.download,
-            threads=options.cpus_per_run,
-            device=device,
-            engine=options.engine,
-            checkpoint_seconds=options.checkpoint_seconds,
-            observe=_Teller(spec.key, observe, should_stop),
-            origin=origin(options, spec.key, code),
-        )
-        store.write(record)
-    except Stopped:
-        return Event("stopped", spec.key)
-    except Exception as error:
-        everywhere = isinstance(error, SuiteError) and error.code == Exit.ENVIRONMENT
-        if everywhere or (isinstance(error, OSError) and error.errno in FULL):
-            raise
-        failure = failure_of(spec, error)
-        store.fail(failure)
-        event = Event("failed", spec.key, asdict(failure))
-    else:
-        store.clean(spec.key)
-        event = Event("finished", spec.key, {"seconds": time.monotonic() - clock})
-    if device.type == "cuda":
-        torch.cuda.empty_cache()  # runs that share the device may need what this one held
-    return event
-
-
-class _Teller:
-    """Turns the progress of a run into events, few enough to send."""
-
-    def __init__(self, key: str, observe: Observe, should_stop: Callable[[], bool]) -> None:
-        self._key, self._observe, self._should_stop = key, observe, should_stop
-        self._work, self._told = 0, -EVERY
-        self._losses: list[tuple[int, str, dict[str, float]]] = []  # per epoch since the last event
-
-    def __call__(self, progress: Progress) -> bool:
-        """Tell of a task, and of an epoch unless one was told of just before; return whether to stop."""
-        if progress.phase == "evaluate":
-            self._tell("task", progress, MEASURED)
-        else:
-            self._work += 1
-            self._losses.append((progress.trained, progress.phase, progress.losses))
-            if time.monotonic() - self._told >= EVERY:
-                self._told = time.monotonic()
-                self._tell("progress", progress, ("phase", "epoch", "epochs", "images_per_second"))
-        return self._should_stop()
-
-    def _tell(self, kind: Kind, progress: Progress, fields: Sequence[str]) -> None:
-        plain = {name: getattr(progress, name) for name in ("task", "tasks", "trained", *fields)}
-        self._observe(Event(kind, self._key, {**plain, "work": self._work, "losses": self._losses}))
-        self._losses = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -131,13 +131,19 @@ def _written(row: Row) -> str:
     if config is not row["config"]:
         text = repr(row["config"])
         _WRITTEN[row["key"]] = row["config"], text
-    return f"{text} {row['precision']} {row['smoke']} {row.get('plugin') or ''}"
+    return f"{text} {row['precision']} {row['workers']} {row['smoke']} {row.get('plugin') or ''}"
 
 
 def settings_of(row: Row) -> dict[str, Any]:
     """Return all settings of a run that are not its protocol's or its seeds'."""
     plugin = {"plugin": row["plugin"]} if row.get("plugin") else {}
-    return {**row["config"], "precision": row["precision"], "smoke": row["smoke"], **plugin}
+    return {**row["config"], **{name: row[name] for name in ("precision", "workers", "smoke")}, **plugin}
+
+
+def arithmetic(row: Row, free: Collection[str] = ()) -> str:
+    """Return what runs must share to be alike to the last digits: `fp32`, `bf16, 2 workers`; less what is `free`."""
+    parts = {"precision": row["precision"], "workers": f"{row['workers']} workers" if row["workers"] > 1 else ""}
+    return ", ".join(part for name, part in parts.items() if part and name not in free)
 
 
 def differing(several: Sequence[Mapping[str, str]]) -> list[str]:

@@ -34,8 +34,10 @@ class LaunchOptions:
     checkpoint_seconds: float = 60.0
     mixed: bool = False  # where runs take GPUs, nodes without any work too, on their CPUs
     stall_minutes: float = 60.0  # without progress, after which a run is taken for hung
+    share: bool = True  # first tasks among runs that begin alike
     patience_minutes: float = 10.0  # to wait for what is gone for now: room on the disk, the root, a node
     sizes: Mapping[str, int] = field(default_factory=dict)  # key -> how many slots' room a run wants, where not one
+    verbose: bool = False  # tell of every line that Ray and the runs print
     sources: Mapping[str, str] = field(default_factory=dict)  # key -> where the run's settings come from
     tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # key -> how a search found those, if one did
     plugins: Sequence[Plugin] = ()  # the user's own methods: their texts, since workers may not see the files
@@ -45,7 +47,7 @@ class LaunchOptions:
         _usage(self.cpus_per_run >= 1, f"--cpus-per-run must be at least 1, not {self.cpus_per_run}")
         _usage(
             self.gpus_per_run is None or 0 <= self.gpus_per_run <= 1,
-            f"--gpus-per-run must lie between 0 and 1 (a run trains on one GPU), not {self.gpus_per_run}",
+            f"gpus_per_run must lie between 0 and 1, not {self.gpus_per_run}; workers = 2 trains a run on two of them",
         )
         _usage(
             self.max_concurrent is None or self.max_concurrent >= 1,
@@ -96,6 +98,12 @@ Observe = Callable[[Event], None]
 Launch = Callable[["Sequence[RunSpec]", LaunchOptions, Observe, Callable[[], bool]], Outcome]
 
 
+def carries(options: LaunchOptions, workers: int) -> None:
+    """Raise SuiteError where runs of several workers are to be worked on without Ray."""
+    alone = options.address != HERE or workers == 1
+    _usage(alone, f"runs of {workers} workers need Ray; leave --address none out, or --workers {workers}")
+
+
 def launcher(options: LaunchOptions) -> Launch:
     """Return the launch for the address: in this process, or on Ray, which is imported only then."""
     if options.address == HERE:
@@ -105,29 +113,6 @@ def launcher(options: LaunchOptions) -> Launch:
     from suite import lanes
 
     return lanes.launch
-
-
-def lanes_that_fit(nodes: Sequence[Mapping[str, float]], cpus: int, gpus: float, memory: float) -> int:
-    """Return how many lanes of `cpus`, `gpus` and `memory` bytes the nodes' resources hold; raises SuiteError for none.
-
-    `nodes` are Ray's resources per node: CPU, GPU and memory. Lanes that share a GPU share it whole: two of 0.4 fit.
-    """
-    count = 0
-    for node in nodes:
-        fits = node.get("CPU", 0.0) // cpus
-        if gpus:
-            per_gpu = int(1 / gpus + 1e-6)
-            fits = min(fits, int(node.get("GPU", 0.0)) * per_gpu)
-        # a lane that computes fits may be short of memory all the same; one lane is always tried
-        count += int(min(fits, max(1.0, node.get("memory", memory) // memory)))
-    if count == 0:
-        most = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in ("CPU", "GPU")}
-        raise SuiteError(
-            f"a run wants {cpus} CPUs and {gpus:g} GPUs; the largest node has {most['CPU']:g} CPUs and "
-            f"{most['GPU']:g} GPUs; lower --cpus-per-run or --gpus-per-run",
-            Exit.ENVIRONMENT,
-        )
-    return count
 
 
 def origin(options: LaunchOptions, key: str, code: Mapping[str, Any]) -> dict[str, Any]:

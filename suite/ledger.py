@@ -137,7 +137,7 @@ class Told:
         if self.end:
             return "ended"
         if process()["space"] == self.process.get("space", "") != "":  # it would be seen from here
-            return "working" if _born(self.process.get("pid", 0)) == self.process.get("born") else "dead"
+            return "working" if born(self.process.get("pid", 0)) == self.process.get("born") else "dead"
         return "working" if age < SILENCE else "silent"
 
 
@@ -161,10 +161,10 @@ def process() -> dict[str, Any]:
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         space = f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    return {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid()), "space": space}
+    return {"host": socket.gethostname(), "pid": os.getpid(), "born": born(os.getpid()), "space": space}
 
 
-def _born(pid: int) -> str:
+def born(pid: int) -> str:
     """Return when a process began, in the kernel's ticks, or nothing when there is none (or a zombie)."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

@@ -76,6 +76,9 @@ class Live:
 
     def observe(self, event: Event) -> None:
         """Take in an event, and show it in time."""
+        if event.kind == "output":
+            self._console.print(Text(f"{event.fields['source']}: {event.fields['text']}"), soft_wrap=True)
+            return
         with self._lock:
             run = self.tally.add(event)
             note = lane_note(event)
@@ -106,7 +109,8 @@ def _ending(event: Event, run: Run) -> tuple[str, str, str] | None:
         return "done", run.label, ", ".join(filter(None, told))
     if event.kind == "failed":
         return "failed", run.label, f"{event.fields['kind']}: {event.fields['reason']}"
-    return ("other", run.label, "another process is at it") if event.kind == "elsewhere" else None
+    other = event.kind == "elsewhere" and not event.fields  # else it waits for another run's first task
+    return ("other", run.label, "another process is at it") if other else None
 
 
 def _accuracy(value: float | None) -> str:
@@ -135,6 +139,8 @@ def lane_note(event: Event) -> str:
         return f"connecting to Ray at {fields['address']}" if fields["address"] else "starting Ray"
     if fields["state"] == "starting":
         return f"starting {fields['lanes']} lane{'' if fields['lanes'] == 1 else 's'} on Ray"
+    if fields["state"] in ("waiting", "noted"):
+        return str(fields["reason"])
     if fields["state"] in ("broken", "lost"):
         return f"{fields['lane']} {fields['state']}: {fields['reason']}"
     return ""

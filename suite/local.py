@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from suite.attempt import attempt
 from suite.events import Event, ready
-from suite.execute import attempt, device_for
-from suite.launch import LaunchOptions, Observe, Outcome
+from suite.execute import device_for
+from suite.launch import LaunchOptions, Observe, Outcome, carries
+from suite.line import serve
 from suite.provenance import code
-from suite.queue import Claim, Queue, serve
+from suite.queue import Claim, Queue
 from suite.spec import RunSpec
 from suite.store import Store
 
@@ -20,6 +22,7 @@ def launch(
     specs: Sequence[RunSpec], options: LaunchOptions, observe: Observe, should_stop: Callable[[], bool]
 ) -> Outcome:
     """Work on the runs; `should_stop` is asked after every epoch, KeyboardInterrupt stops at once."""
+    carries(options, max((spec.workers for spec in specs), default=1))
     device = device_for(options.gpus_per_run)
     runs = {spec.key: spec for spec in specs}
     store, queue, outcome, origin = Store.open(options.root, write=True), Queue(list(runs)), Outcome(), code()

@@ -36,7 +36,7 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Paired:
-    """The pairs on one protocol; `label` says also the precision, where several were used."""
+    """The pairs on one protocol; `label` says also precision and workers, where several were used."""
 
     protocol: str
     label: str
@@ -99,8 +99,8 @@ class Comparison:
 def compare(rows: Iterable[Row], a: str, b: str, metric: str = "avg", *, allow_smoke: bool = False) -> Comparison:
     """Return how A and B (`method` or `method@field=value`) differ on the runs that they have in common.
 
-    Runs are paired by protocol, class order, training seed, images and precision. Unsettled runs are left out, smoke
-    runs too unless they are allowed. Raises SuiteError for unknown names, for several settings of one method, and
+    Runs are paired by protocol, class order, training seed, images, precision and workers. Unsettled runs are left out,
+    smoke runs too unless they are allowed. Raises SuiteError for unknown names, for several settings of one method, and
     where there is no pair.
     """
     figure, rows, sides = metric_of(metric), list(rows), (Side.of(a), Side.of(b))
@@ -147,12 +147,12 @@ def _own(side: Side, rows: Sequence[Row]) -> list[Row]:
 
 
 def _paired(matches: Sequence[Match], metric: Metric) -> tuple[Paired, ...]:
-    """Return the pairs of each protocol and precision."""
+    """Return the pairs of each protocol, precision and number of workers."""
     places = {place: list(found) for place, found in groupby(matches, lambda match: match.alike.place)}
     ids = Counter(protocol for protocol, _ in {place[:2] for place in places})
-    precisions = Counter(place[:2] for place in places)
+    several = Counter(place[:2] for place in places)
     streams = []
-    for (protocol, id_, precision), found in places.items():
+    for (protocol, id_, arithmetic), found in places.items():
         pairs = tuple(_pair(match, metric.field) for match in found)
         differences = [pair.difference for pair in pairs]
         wins, ties, losses = outcomes(differences, metric.better)
@@ -160,7 +160,7 @@ def _paired(matches: Sequence[Match], metric: Metric) -> tuple[Paired, ...]:
         streams.append(
             Paired(
                 protocol=protocol,
-                label=name if precisions[protocol, id_] == 1 else f"{name} ({precision})",
+                label=name if several[protocol, id_] == 1 else f"{name} ({arithmetic})",
                 pairs=pairs,
                 mean_a=fsum(pair.a for pair in pairs) / len(pairs),
                 mean_b=fsum(pair.b for pair in pairs) / len(pairs),

@@ -1,15 +1,15 @@
-"""Which runs of two methods are alike in all but the method: same protocol, class order, seed, images, precision."""
+"""Which runs of two methods are alike otherwise: same protocol, class order, seed, images, precision, workers."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, NamedTuple
 
 from suite.errors import Exit, SuiteError, unknown
-from suite.grouping import Row, groups, streams
+from suite.grouping import Row, arithmetic, groups, streams
 from suite.results import Where
 
 
@@ -56,14 +56,14 @@ class Alike(NamedTuple):
 
     protocol: str
     protocol_id: str
-    precision: str  # empty where the sides are told apart by it
+    arithmetic: str  # precision and workers, without that by which the sides are told apart
     order_seed: int
     train_seed: int
     data: str
 
     @property
     def place(self) -> tuple[str, str, str]:
-        """Protocol, its id and precision: where pairs are counted together."""
+        """Protocol, its id, precision and workers: where pairs are counted together."""
         return self[:3]
 
 
@@ -79,7 +79,7 @@ def matched(sides: tuple[Side, Side], own: Sequence[Sequence[Row]], field: str) 
 
     Raises SuiteError where a side has runs with several settings in one place: they are no repetitions.
     """
-    free = any(name == "precision" for side in sides for name, _ in side.settings)
+    free = {name for side in sides for name, _ in side.settings}
     if both := {row["key"] for row in own[0]} & {row["key"] for row in own[1]}:
         raise SuiteError(f"{sides[0]} and {sides[1]} are the same runs, {len(both)} of them", Exit.USAGE)
     tables: list[dict[Alike, Row]] = []
@@ -116,20 +116,19 @@ def why(row: Row, others: Sequence[Row], other: Side, field: str) -> str:
         return f"no such run of {other}"
     if all(each["protocol_id"] != row["protocol_id"] for each in same):
         return f"{other} was run on another protocol of that name"
-    if all(each["precision"] != row["precision"] for each in same):
-        return f"{other} was run with {', '.join(sorted({each['precision'] for each in same}))}, not {row['precision']}"
+    if all(arithmetic(each) != arithmetic(row) for each in same):
+        return f"{other} was run with {' or '.join(sorted({arithmetic(each) for each in same}))}, not {arithmetic(row)}"
     if all(not known(each, field) for each in same):
         return f"that run of {other} has no {field}"
     return f"{other} was run on other images"
 
 
-def _alike(row: Row, free: bool) -> Alike:
-    precision = "" if free else row["precision"]
+def _alike(row: Row, free: Collection[str]) -> Alike:
     orders = row["order_seed"], row["train_seed"]
-    return Alike(row["protocol"], row["protocol_id"], precision, *orders, row.get("data") or "")
+    return Alike(row["protocol"], row["protocol_id"], arithmetic(row, free), *orders, row.get("data") or "")
 
 
-def _one_setting(side: Side, rows: Sequence[Row], free: bool) -> None:
+def _one_setting(side: Side, rows: Sequence[Row], free: Collection[str]) -> None:
     """Raise SuiteError for runs in one place with several settings, naming those that can be typed."""
     places = defaultdict[tuple[str, str, str], list[Row]](list)
     for row in rows:
@@ -144,7 +143,7 @@ def _one_setting(side: Side, rows: Sequence[Row], free: bool) -> None:
 def _settings(row: Row) -> dict[str, Any]:
     """Return by name what may be chosen of a run."""
     plugin = {"plugin": row["plugin"]} if row.get("plugin") else {}
-    return {**_flat(row["config"]), "precision": row["precision"], "smoke": row["smoke"], **plugin}
+    return {**_flat(row["config"]), **{name: row[name] for name in ("precision", "workers", "smoke")}, **plugin}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

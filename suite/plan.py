@@ -61,6 +61,7 @@ class Planned:
             "order_seed": spec.order_seed,
             "train_seed": spec.train_seed,
             "precision": spec.precision,
+            "workers": spec.workers,
             "done": self.done,
         }
 
@@ -218,15 +219,16 @@ def _images(choice: Choice, epochs: list[Bounds]) -> Bounds | None:
     return round(low), round(high)
 
 
-def _kind(spec: Mapping[str, Any]) -> tuple[str, ...]:
+def _kind(spec: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what runs have in common whose time per image is alike; `spec` is a RunSpec's identity."""
     protocol = spec["protocol"]
-    return spec["method"], protocol["backbone"], protocol["dataset"]["name"], spec["precision"]
+    arithmetic = spec["precision"], spec.get("workers", 1)
+    return spec["method"], protocol["backbone"], protocol["dataset"]["name"], *arithmetic
 
 
-def _rates(store: Store) -> dict[tuple[str, ...], float]:
+def _rates(store: Store) -> dict[tuple[Any, ...], float]:
     """Return the median seconds per training image of finished runs, by kind."""
-    found: dict[tuple[str, ...], list[float]] = {}
+    found: dict[tuple[Any, ...], list[float]] = {}
     for key in store.keys()[-SAMPLE:]:
         try:
             record = store.read(key, predictions=False)

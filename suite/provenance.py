@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import socket
 import subprocess
@@ -24,6 +25,16 @@ def code() -> dict[str, Any]:
         changed = _git(here, "status", "--porcelain", "--untracked-files=no")
         return {"version": _version(PACKAGE), "commit": _git(here, "rev-parse", "HEAD"), "dirty": bool(changed)}
     return {"version": _version(PACKAGE), "commit": None, "dirty": None}
+
+
+@cache
+def sources() -> str:
+    """Return the digest of the library's code as it lies there, committed or not: 32 hexadecimal digits."""
+    digest, package = hashlib.blake2b(digest_size=16), Path(__file__).parents[1] / "grace"
+    for file in sorted(package.rglob("*.py")):
+        text = file.read_bytes()
+        digest.update(f"{file.relative_to(package).as_posix()} {len(text)}\n".encode() + text)
+    return digest.hexdigest()
 
 
 def environment(device: str, threads: int, engine: str) -> dict[str, Any]:

@@ -35,7 +35,7 @@ COLUMNS = {**HEADER, "task": "int32", "known": "int32", "seen": "int32", "test_i
            **dict.fromkeys(FOOTPRINT, "int64"), **{f"seconds_{name}": "float64" for name in SECONDS},
            "notes": "string", "phases": "string"}  # fmt: skip
 TOP = ("top1", "top2", "top3", "top4", "top5")
-MEASURED = {"seconds", "images_per_second", "peak_bytes", "way"}  # of a phase: differ from machine to machine
+MEASURED = {"seconds", "images_per_second", "peak_bytes", "way", "shared"}  # of a phase: differ by machine and chance
 
 
 class Damaged(Exception):
@@ -51,7 +51,7 @@ class TaskRow:
     seen: int  # classes after it
     footprint: dict[str, int]  # numbers and bytes, named as in FOOTPRINT
     notes: dict[str, Any]  # the method's own trace
-    phases: list[dict[str, Any]]  # name, way, epochs, images, seconds, parameters, peak_bytes, losses by term, epoch
+    phases: list[dict[str, Any]]  # name, way, epochs, images, seconds, parameters, peak_bytes, losses, shared (by whom)
     seconds: dict[str, float]  # named as in SECONDS
     labels: Labels  # int16 [n], stream order, of the test images of every class seen
     predictions: dict[str, Labels]  # readout -> int16 [n, min(5, seen)], best first; the first readout is the headline

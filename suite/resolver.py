@@ -167,6 +167,7 @@ class _Resolver:
             order_seed=order,
             train_seed=seed,
             precision=self._sweep.precision,
+            workers=self._sweep.workers,
             plugin=digest_of(name),
             smoke=self._sweep.limit_epochs is not None,
             allocation=allocation,

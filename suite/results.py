@@ -32,7 +32,7 @@ FIELDS = (
     *("params_curve", "model_mb_curve", "exemplar_mb_curve", "survey_curve", "head_params_final"),
     *("auxiliary_params_final", "buffer_numbers_final", "state_numbers_final"),
     *("alignment", "base_protocol", "budget_mb", "settled", "copied_from"),
-    *("protocol_id", "precision", "plugin", "smoke", "config", "preset", "tuned_on"),
+    *("protocol_id", "precision", "workers", "plugin", "smoke", "config", "preset", "tuned_on"),
     *("commit", "dirty", "version", "torch", "device", "host", "started", "finished", "data"),
 )
 
@@ -91,6 +91,7 @@ def _facts(record: RunRecord) -> dict[str, Any]:
         "memory": f"{share['size'] / MIB:.4g} MiB" if share else str(Budget(**stream["budget"])),
         "protocol_id": hashlib.blake2b(json.dumps(stream, sort_keys=True).encode(), digest_size=4).hexdigest(),
         "precision": record.spec["precision"],
+        "workers": record.spec.get("workers", 1),
         "plugin": record.spec.get("plugin", ""),
         "config": record.spec["config"],
         **{name: origin.get(name) for name in ("preset", "tuned_on", "commit", "dirty", "version", "torch", "device",

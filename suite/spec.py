@@ -26,7 +26,7 @@ class Allocation:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """One run: everything that determines its result, and nothing else (no paths, devices or worker counts)."""
+    """One run: everything that determines its result, and nothing else (no paths, devices or lanes)."""
 
     method: str
     config: dict[str, Any]  # the resolved Config: plain values, recipes as dictionaries
@@ -34,6 +34,7 @@ class RunSpec:
     order_seed: int  # of the class order (NumPy's legacy generator)
     train_seed: int  # of weights, batches and views
     precision: Precision = "fp32"
+    workers: int = 1  # that share its batches: sums and batch norms are others, so it is another class of precision
     plugin: str = ""  # digest of the file that holds the method, where it is not one of ours
     smoke: bool = False  # epochs were limited: not a result
     allocation: Allocation | None = None  # where the protocol gives every method the same memory
@@ -41,6 +42,7 @@ class RunSpec:
     def identity(self) -> dict[str, Any]:
         """Return the plain values that the key is a hash of."""
         plugin = {"plugin": self.plugin} if self.plugin else {}  # keys of our own methods are what they were
+        workers = {"workers": self.workers} if self.workers > 1 else {}
         allocation = {"allocation": asdict(self.allocation)} if self.allocation else {}
         return {
             "schema": SCHEMA,
@@ -51,6 +53,7 @@ class RunSpec:
             "train_seed": self.train_seed,
             "precision": self.precision,
             "smoke": self.smoke,
+            **workers,
             **plugin,
             **allocation,
         }
@@ -81,6 +84,7 @@ class RunSpec:
 
     @property
     def label(self) -> str:
-        """How people read it: `grace cifar100-b0i10 o1993 s0`, with the precision behind it unless it is fp32."""
+        """How people read it: `grace cifar100-b0i10 o1993 s0`; then `bf16`, `x2` for another precision, two workers."""
         precision = "" if self.precision == "fp32" else f" {self.precision}"
-        return f"{self.method} {self.protocol.name} o{self.order_seed} s{self.train_seed}{precision}"
+        workers = "" if self.workers == 1 else f" x{self.workers}"
+        return f"{self.method} {self.protocol.name} o{self.order_seed} s{self.train_seed}{precision}{workers}"

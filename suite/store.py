@@ -65,6 +65,14 @@ class Store:
         """Whether the root holds a store at all."""
         return (self.root / "records").is_dir()
 
+    def away(self) -> str:
+        """Return what is wrong with a root that was there and is out of reach now, in one line, or nothing."""
+        try:
+            (self.root / "store.json").read_bytes()
+        except OSError as error:
+            return f"results root {self.root} is gone: {error.strerror or error}"
+        return ""
+
     def keys(self) -> list[str]:
         """Keys of the runs that have a record, by file name alone, sorted."""
         return self._names("records", ".parquet")

@@ -49,6 +49,7 @@ class Launch(BaseModel):
     mixed: bool = False
     stall_minutes: NonNegativeFloat = 60.0
     patience_minutes: NonNegativeFloat = 10.0
+    share: bool = True
     track: list[Literal["tensorboard", "mlflow", "wandb"]] = []
 
 
@@ -63,6 +64,7 @@ class Sweep(BaseModel):
     orders: Seeds = [1993]
     seeds: Seeds = [0]
     precision: Precision = "fp32"  # part of what a run is
+    workers: PositiveInt = 1  # that train one run together; part of what it is, too
     method: dict[str, dict[str, Any]] = {}  # per method, fields of its Config; recipes as tables
     limit_epochs: PositiveInt | None = None  # per phase; makes smoke runs
     protocol_files: list[str] = []  # the user's own protocols and datasets
@@ -115,6 +117,8 @@ def sweep_name(sweep: Sweep) -> str:
         del content["precision"]
     if not sweep.presets:  # and before they had presets
         del content["presets"]
+    if sweep.workers == 1:  # nor workers
+        del content["workers"]
     digest = hashlib.blake2b(json.dumps(content, sort_keys=True, default=str).encode(), digest_size=3).hexdigest()
     return f"{re.sub('[^A-Za-z0-9.+-]', '-', sweep.protocols[0])}-{digest}"
 

@@ -77,14 +77,18 @@ class Tally:
         elif event.kind in ("progress", "task"):
             self._advance(run, event)
         elif event.kind in ("finished", "failed", "stopped", "elsewhere"):
-            run.state = "waiting" if event.kind == "stopped" else event.kind
+            # a run whose first task another one trains waits for it
+            run.state = "waiting" if event.kind == "stopped" or "shared" in event.fields else event.kind
             run.kind, run.reason = str(event.fields.get("kind", "")), str(event.fields.get("reason", ""))
         return run
 
     def _advance(self, run: Run, event: Event) -> None:
         fields = event.fields
-        if run.work == 0:  # the first news: tasks before this one were learned before this process
-            run.behind = max(run.behind, run.total * fields["task"] / fields["tasks"] - fields["work"])
+        if (
+            run.work == 0
+        ):  # the first news: what is trained without this process's work was trained before, or by others
+            before = max(run.total * fields["task"] / fields["tasks"], fields.get("trained", 0))
+            run.behind = max(run.behind, before - fields["work"])
         self.gained += fields["work"] - run.work
         run.work = fields["work"]
         # a phase's epochs mean nothing once its task is over

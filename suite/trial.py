@@ -52,6 +52,7 @@ def work_on(
         return kept
     if kept.state == "failed":
         kept = Kept(trial)
+    notebook.work(trial).parent.mkdir(parents=True, exist_ok=True)
     teller = _Teller(kept, search.tasks, notebook, tell, should_stop)
     try:
         _learn(search, trial, notebook.work(trial), options, teller)

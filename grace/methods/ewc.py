@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from grace.checks import require
 from grace.learner import Learner
 from grace.streams.samples import Batch, Task
+from grace.training.beginning import begin
 from grace.training.phase import Losses, Phase, Recipe
 from grace.training.trainer import Trainer
 
@@ -57,21 +58,20 @@ class EWC(Learner):
 
     def learn(self, task: Task, trainer: Trainer) -> None:
         """Train the whole net on the new classes under the penalty, and measure what mattered to them."""
-        if task.known == 0:
-            self.net.add_branch()
-        self.net.add_classes(task.size)
         fisher, anchor = self.state.fisher, self.state.anchor
 
         def loss(batch: Batch) -> Losses:
             logits = self.net.logits(batch.x)[:, task.known :]
-            terms = {"ce": F.cross_entropy(logits, batch.y - task.known)}
-            if task.known:
-                terms["penalty"] = self.config.importance * penalty(self.net, fisher, anchor)
-            return terms
+            return {
+                "ce": F.cross_entropy(logits, batch.y - task.known),
+                "penalty": self.config.importance * penalty(self.net, fisher, anchor),
+            }
 
-        recipe = self.config.later if task.known else self.config.initial
-        name = "learn" if task.known else "initial"
-        trainer.fit(Phase(name=name, trains=[self.net], data=task.train, loss=loss, recipe=recipe))
+        if task.known == 0:
+            begin(self.net, task, task.train, trainer, self.config.initial)
+        else:
+            self.net.add_classes(task.size)
+            trainer.fit(Phase(name="learn", trains=[self.net], data=task.train, loss=loss, recipe=self.config.later))
         size = self.config.fisher_batch
         measured = trainer.squared_gradients(self._all_classes, self.net, task.train, size, "fisher")
         clipped = {name: values.clamp(max=self.config.clip) for name, values in measured.items()}

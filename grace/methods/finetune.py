@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from grace.learner import Learner
 from grace.streams.samples import Batch, Task
+from grace.training.beginning import begin
 from grace.training.phase import Losses, Phase, Recipe
 from grace.training.trainer import Trainer
 
@@ -34,13 +35,12 @@ class FineTune(Learner):
     def learn(self, task: Task, trainer: Trainer) -> None:
         """Train the whole net on the new classes."""
         if task.known == 0:
-            self.net.add_branch()
+            begin(self.net, task, task.train, trainer, self.config.initial)
+            return
         self.net.add_classes(task.size)
 
         def loss(batch: Batch) -> Losses:
             logits = self.net.logits(batch.x)[:, task.known :]
             return {"ce": F.cross_entropy(logits, batch.y - task.known)}
 
-        recipe = self.config.later if task.known else self.config.initial
-        name = "learn" if task.known else "initial"
-        trainer.fit(Phase(name=name, trains=[self.net], data=task.train, loss=loss, recipe=recipe))
+        trainer.fit(Phase(name="learn", trains=[self.net], data=task.train, loss=loss, recipe=self.config.later))

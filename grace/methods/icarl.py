@@ -13,6 +13,7 @@ from grace.checks import require
 from grace.learner import Learner
 from grace.losses import distil
 from grace.streams.samples import Batch, Task
+from grace.training.beginning import begin
 from grace.training.phase import Losses, Phase, Recipe
 from grace.training.trainer import Trainer
 
@@ -49,6 +50,9 @@ class ICaRL(Learner):
 
     def learn(self, task: Task, trainer: Trainer) -> None:
         """Train the whole net on the new classes and the exemplars, its old logits held to those of the net before."""
+        if task.known == 0 and self.config.loss == "ce":
+            begin(self.net, task, task.train, trainer, self.config.initial)
+            return
         teacher = self.net.copied() if task.known else None
         if task.known == 0:
             self.net.add_branch()

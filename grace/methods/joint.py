@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
-
 from grace.learner import Learner
-from grace.streams.samples import Batch, Task
-from grace.training.phase import Losses, Phase, Recipe
+from grace.streams.samples import Task
+from grace.training.beginning import begin
+from grace.training.phase import Recipe
 from grace.training.trainer import Trainer
 
 
@@ -34,10 +33,4 @@ class Joint(Learner):
     def learn(self, task: Task, trainer: Trainer) -> None:
         """Train a fresh net on every class seen."""
         self.net = self.net.blank()
-        self.net.add_branch()
-        self.net.add_classes(task.seen)
-
-        def loss(batch: Batch) -> Losses:
-            return {"ce": F.cross_entropy(self.net.logits(batch.x), batch.y)}
-
-        trainer.fit(Phase(name="initial", trains=[self.net], data=task.train, loss=loss, recipe=self.config.initial))
+        begin(self.net, task, task.train, trainer, self.config.initial)

@@ -10,6 +10,7 @@ from grace.checks import require
 from grace.learner import Learner
 from grace.losses import distil
 from grace.streams.samples import Batch, Task
+from grace.training.beginning import begin
 from grace.training.phase import Losses, Phase, Recipe
 from grace.training.trainer import Trainer
 
@@ -44,19 +45,18 @@ class LwF(Learner):
 
     def learn(self, task: Task, trainer: Trainer) -> None:
         """Train the whole net on the new classes, its old logits held to those of the net before."""
-        teacher = self.net.copied() if task.known else None
         if task.known == 0:
-            self.net.add_branch()
+            begin(self.net, task, task.train, trainer, self.config.initial)
+            return
+        teacher = self.net.copied()
         self.net.add_classes(task.size)
 
         def loss(batch: Batch) -> Losses:
             logits = self.net.logits(batch.x)
-            terms = {"ce": F.cross_entropy(logits[:, task.known :], batch.y - task.known)}
-            if teacher is not None:
-                old = distil(logits[:, : task.known], teacher.logits(batch.x), self.config.temperature)
-                terms["distil"] = self.config.distillation * old
-            return terms
+            old = distil(logits[:, : task.known], teacher.logits(batch.x), self.config.temperature)
+            return {
+                "ce": F.cross_entropy(logits[:, task.known :], batch.y - task.known),
+                "distil": self.config.distillation * old,
+            }
 
-        recipe = self.config.later if task.known else self.config.initial
-        name = "learn" if task.known else "initial"
-        trainer.fit(Phase(name=name, trains=[self.net], data=task.train, loss=loss, recipe=recipe))
+        trainer.fit(Phase(name="learn", trains=[self.net], data=task.train, loss=loss, recipe=self.config.later))

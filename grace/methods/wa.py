@@ -8,6 +8,7 @@ from grace.checks import require
 from grace.learner import Learner
 from grace.losses import retained
 from grace.streams.samples import Batch, Task
+from grace.training.beginning import begin
 from grace.training.phase import Losses, Phase, Recipe
 from grace.training.trainer import Trainer
 
@@ -39,18 +40,17 @@ class WA(Learner):
 
     def learn(self, task: Task, trainer: Trainer) -> None:
         """Train the whole net on the new classes and the exemplars, its old logits held to the net before; align."""
-        teacher = self.net.copied() if task.known else None
         if task.known == 0:
-            self.net.add_branch()
+            begin(self.net, task, task.train, trainer, self.config.initial)
+            return
+        teacher = self.net.copied()
         self.net.add_classes(task.size)
         share = task.known / task.seen  # lambda
 
         def loss(batch: Batch) -> Losses:
-            logits, old = self.net.logits(batch.x), None if teacher is None else teacher.logits(batch.x)
-            return retained(logits, batch.y, old, share, self.config.temperature)
+            return retained(self.net.logits(batch.x), batch.y, teacher.logits(batch.x), share, self.config.temperature)
 
-        recipe = self.config.later if task.known else self.config.initial
-        name = "learn" if task.known else "initial"
-        trainer.fit(Phase(name=name, trains=[self.net], data=self.replayed(task), loss=loss, recipe=recipe))
-        if task.known:
-            self.net.head.align(task.size)
+        trainer.fit(
+            Phase(name="learn", trains=[self.net], data=self.replayed(task), loss=loss, recipe=self.config.later)
+        )
+        self.net.head.align(task.size)

@@ -59,6 +59,12 @@ def _found(path: Path) -> Path | None:
     return next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
 
 
+def files(spec: DatasetSpec, data: Path) -> list[Path]:
+    """Return the paths of all the dataset's files, train first; raises DataError for the first that is missing."""
+    archive = ARCHIVES[spec.kind]
+    return [_need(spec, data, name) for name in archive.train + archive.test]
+
+
 def _need(spec: DatasetSpec, data: Path, name: str) -> Path:
     """Return the path of one of the dataset's files; raises DataError with what is there instead."""
     archive = ARCHIVES[spec.kind]
@@ -146,7 +152,7 @@ def download(spec: DatasetSpec, data: Path) -> None:
     archive = ARCHIVES[spec.kind]
     try:
         data.mkdir(parents=True, exist_ok=True)
-        with _alone(data), tempfile.TemporaryDirectory(dir=data, prefix=".download-") as folder:
+        with alone(data / ".download.lock"), tempfile.TemporaryDirectory(dir=data, prefix=".download-") as folder:
             if not missing(spec, data):  # another process has done it meanwhile
                 return
             if archive.file and (data / archive.file).is_file():  # fetched by hand, not unpacked yet
@@ -160,11 +166,11 @@ def download(spec: DatasetSpec, data: Path) -> None:
 
 
 @contextmanager
-def _alone(data: Path) -> Iterator[None]:
-    """Hold the data folder's lock, so that processes that start together do not all download."""
+def alone(path: Path) -> Iterator[None]:
+    """Hold a lock, so that processes that start together do not all do the same; raises OSError where it cannot be."""
     import fcntl
 
-    with (data / ".download.lock").open("w") as lock:
+    with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

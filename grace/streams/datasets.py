@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from grace.checks import DataError, require
 from grace.streams import archives
 from grace.streams.catalogue import DatasetSpec
+from grace.streams.mapped import Split, Splits, mapped
 from grace.streams.toy import toy
 
 if TYPE_CHECKING:
@@ -77,9 +78,11 @@ def load(
         return first, second
     if download:
         fetch(spec, data)
+    splits = _whole(spec, data)
+    _fits(spec, splits[0].x.shape[1], *(split.y for split in splits))
     train, test = (
-        TensorImages(_sized(torch.from_numpy(x), spec.size), position[torch.from_numpy(y)], spec)
-        for x, y in _read(spec, data)
+        TensorImages(torch.from_numpy(split.x), position[torch.from_numpy(split.y)], spec, split.digest)
+        for split in splits
     )
     return train, test
 
@@ -103,6 +106,24 @@ def smallest_class(train: Dataset) -> int:
     return int(train.y.bincount().min())
 
 
+def _whole(spec: DatasetSpec, data: Path) -> Splits:
+    """Return both splits of a small set in the size of the inputs: parsed and resized once per node, then mapped."""
+
+    def made() -> Splits:
+        import torch
+
+        from grace.streams.images import TensorImages
+
+        splits = [(_sized(torch.from_numpy(x), spec.size), y) for x, y in _read(spec, data)]
+        digests = [TensorImages(x, torch.from_numpy(y), spec).digest() for x, y in splits]
+        train, test = (Split(x.numpy(), y, digest) for (x, y), digest in zip(splits, digests, strict=True))
+        return train, test
+
+    if spec.kind not in archives.ARCHIVES:  # made or unpacked in no time
+        return made()
+    return mapped(f"{spec.kind}-{spec.size}", data, archives.files(spec, data), made)
+
+
 def _read(spec: DatasetSpec, data: Path) -> tuple[Arrays, Arrays]:
     """Return both splits of a small set, in the dataset's own labels; raises DataError for whatever is wrong."""
     if spec.kind == "toy":
@@ -113,12 +134,16 @@ def _read(spec: DatasetSpec, data: Path) -> tuple[Arrays, Arrays]:
         splits = archives.idx(spec, data, "train"), archives.idx(spec, data, "t10k")
     else:
         splits = archives.cifar(spec, data, train=True), archives.cifar(spec, data, train=False)
-    channels = splits[0][0].shape[1]
+    _fits(spec, splits[0][0].shape[1], splits[0][1], splits[1][1])
+    return splits
+
+
+def _fits(spec: DatasetSpec, channels: int, train: NDArray[np.int64], test: NDArray[np.int64]) -> None:
+    """Raise for images of other channels than are declared, ValueError, and for labels that are not complete."""
     require(
         channels == spec.channels, f"{spec.name}: images of {spec.kind} have {channels} channels, not {spec.channels}"
     )
-    _complete(spec, splits[0][1], splits[1][1])
-    return splits
+    _complete(spec, train, test)
 
 
 def _complete(spec: DatasetSpec, train: NDArray[np.int64], test: NDArray[np.int64]) -> None:

@@ -25,10 +25,14 @@ PIECE, EARLY = 32, 4
 
 
 class TensorImages(Dataset):
-    """One split held whole: x uint8 [N, C, H, W] on any device, y int64 [N] in stream order on the CPU."""
+    """One split held whole: x uint8 [N, C, H, W] on any device, y int64 [N] in stream order on the CPU.
 
-    def __init__(self, x: Tensor, y: Tensor, spec: DatasetSpec) -> None:
+    `known` is its digest, where that has been taken before; it counts as long as neither is written to.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor, spec: DatasetSpec, known: bytes = b"") -> None:
         self.x, self.y, self.spec = x, y, spec
+        self._known, self._versions = known, (x._version, y._version)
         self.bytes_per_image = spec.bytes_per_image
 
     def batch(self, rows: Tensor, view: View, seed: int) -> Tensor:
@@ -48,11 +52,14 @@ class TensorImages(Dataset):
 
     def to(self, device: torch.device) -> TensorImages:
         """Return the same split with its images on `device`."""
-        return TensorImages(self.x.to(device), self.y, self.spec)
+        return TensorImages(self.x.to(device), self.y, self.spec, self._still_known())
 
     def digest(self) -> bytes:
         """Return a hash of the pixels and of which images share a class; the order of classes is no part of it."""
-        return _digest(self.y, self.x.cpu().contiguous().numpy().data)
+        return self._still_known() or _digest(self.y, self.x.cpu().contiguous().numpy().data)
+
+    def _still_known(self) -> bytes:
+        return self._known if (self.x._version, self.y._version) == self._versions else b""
 
 
 class EncodedImages(Dataset):

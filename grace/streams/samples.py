@@ -109,6 +109,7 @@ class Batch:
 
     x: Tensor
     y: Tensor
+    images: int = 0  # of the whole batch, of which a rank of a data-parallel run sees its share; 0: these
 
 
 @dataclass(frozen=True)

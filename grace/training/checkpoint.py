@@ -13,8 +13,11 @@ from torch import Tensor
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` beside `path`, flush it to the disk and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write `state` beside `path`, flush it to the disk and rename it into place.
+
+    Its folder is made, but none above: a results root that is out of reach must not be made anew somewhere else.
+    """
+    path.parent.mkdir(exist_ok=True)
     beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     with beside.open("wb") as file:
         torch.save(state, file)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from grace.nets.arithmetic import Arithmetic, can_compile, computing, current, flops
 from grace.streams.samples import Batch
+from grace.training.parallel import ALONE, Ranks
 from grace.training.phase import Phase, Recipe
 from grace.training.trainables import backbones
 
@@ -61,6 +62,13 @@ def sgd(params: Sequence[nn.Parameter], recipe: Recipe, engine: Engine) -> torch
     return torch.optim.SGD(params, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=fused)
 
 
+def learning_rate(recipe: Recipe, epoch: int) -> float:
+    """Return the learning rate of one epoch: steps after the milestones, or a cosine from lr to zero."""
+    if recipe.milestones:
+        return recipe.lr * recipe.gamma ** sum(epoch >= m for m in recipe.milestones)
+    return 0.5 * recipe.lr * (1 + math.cos(math.pi * epoch / recipe.epochs))
+
+
 @cache
 def _stream(device: torch.device) -> torch.cuda.Stream:
     """Return the stream on which steps are captured: one for all phases, since libraries keep memory per stream."""
@@ -79,10 +87,16 @@ class Steps:
     """Takes one step per call and sums the loss terms; on a GPU they stay there until they are asked for."""
 
     def __init__(
-        self, phase: Phase, optimiser: torch.optim.Optimizer, params: Sequence[nn.Parameter], engine: Engine
+        self,
+        phase: Phase,
+        optimiser: torch.optim.Optimizer,
+        params: Sequence[nn.Parameter],
+        engine: Engine,
+        ranks: Ranks = ALONE,
     ) -> None:
         device = params[0].device if params else torch.device("cpu")
-        self._phase, self._optimiser, self._params = phase, optimiser, params
+        self._phase, self._optimiser, self._params, self._ranks = phase, optimiser, params, ranks
+        self._full = len(ranks.share(torch.arange(phase.recipe.batch_size))) * phase.views
         self._compiled = compiles(engine, phase, device)
         self._graphs = engine.way != "plain" and device.type in GRAPHS
         self._captured: dict[int, _Graph] = {}  # per size of batch: the last of an epoch has its own
@@ -98,11 +112,11 @@ class Steps:
     def way(self) -> str:
         """How the steps are taken, for the record."""
         name = "plain" if self._plain else "compiled" if self._compiled else "eager"
-        return name + "+graph" * bool(self._captured)
+        return name + "+graph" * bool(self._captured) + (f", {count} ranks" if (count := self._ranks.count) > 1 else "")
 
     def __call__(self, batch: Batch) -> None:
         """Take one step; on a CPU, raises NonFinite for a loss that is not finite, before anything learns from it."""
-        full = len(batch.y) == self._phase.recipe.batch_size * self._phase.views
+        full = len(batch.y) == self._full
         if self._graphs and self._taken[len(batch.y)] >= WARM:
             names, terms = self._replayed(batch, full)
         elif self._side is not None:
@@ -112,7 +126,9 @@ class Steps:
             torch.cuda.current_stream().wait_stream(self._side)
         else:
             names, terms = self._differentiated(batch, full)
-        images = len(batch.y) // self._phase.views
+        own = len(batch.y) // self._phase.views
+        images = batch.images or own
+        terms = self._ranks.reduce(self._params, terms, own, images)
         if terms.device.type in AT_ONCE:
             self._add(names, terms.tolist(), images)
         else:  # a copy, since the next replay overwrites them

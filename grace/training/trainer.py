@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from grace.nets.arithmetic import laid_out
 from grace.nets.incremental import IncrementalNet
 from grace.seeds import derive
 from grace.streams.samples import Batch, Samples, Task, View
 from grace.training import checkpoint, trainables
+from grace.training.batches import batches
 from grace.training.engine import Engine
 from grace.training.gradients import squared_gradients
-from grace.training.phase import Phase, Recipe
+from grace.training.parallel import ALONE, Ranks
+from grace.training.phase import Phase
 from grace.training.places import defined
-from grace.training.steps import NonFinite, Steps, sgd
+from grace.training.shared import Sharing
+from grace.training.steps import NonFinite, Steps, learning_rate, sgd
 
 EVALUATION_BATCH = 512  # images; results do not depend on it beyond rounding
 
@@ -63,13 +65,6 @@ class Progress:
 Observer = Callable[[Progress], bool]  # returns True to stop at this safe point
 
 
-def learning_rate(recipe: Recipe, epoch: int) -> float:
-    """Return the learning rate of one epoch: steps after the milestones, or a cosine from lr to zero."""
-    if recipe.milestones:
-        return recipe.lr * recipe.gamma ** sum(epoch >= m for m in recipe.milestones)
-    return 0.5 * recipe.lr * (1 + math.cos(math.pi * epoch / recipe.epochs))
-
-
 PLAIN = Engine(way="plain")
 
 
@@ -91,15 +86,18 @@ class Trainer:
         checkpoint_seconds: float = 60.0,
         engine: Engine = PLAIN,
         trained: int = 0,
+        ranks: Ranks = ALONE,
+        sharing: Sharing | None = None,
     ) -> None:
-        self.task, self.device, self.engine = task, device, engine
+        self.task, self.device, self.engine, self.ranks = task, device, engine, ranks
         self.phases: list[dict[str, Any]] = []  # what each phase was and cost, for the record
         self.notes: dict[str, Any] = {}  # the method's own trace of this task
         self.offered: dict[str, IncrementalNet] = {}  # nets that are scored beside the learner's, and then gone
         self._seed, self._folder, self._tasks = seed, folder, tasks
         self._observe, self._every = observe, checkpoint_seconds
         self._trained = trained  # epochs of the tasks before
-        self._writer = checkpoint.Writer()
+        self._writer, self._sharing = checkpoint.Writer(), sharing
+        self._place: Path | None = None  # of the checkpoint of the phase at work
         torch.manual_seed(self.seed("start"))
 
     def seed(self, *address: object) -> int:
@@ -135,21 +133,33 @@ class Trainer:
         A Fisher information's diagonal where batches hold one image (EWC). Views, order and mode are those of training,
         but batch norms' statistics are put back. Batches are addressed by `purpose`.
         """
-        batches = self._batches(samples, batch_size, "gradients", purpose)
-        return squared_gradients(loss, of, batches)
+        found = squared_gradients(
+            loss, of, self._batches(samples, batch_size, "gradients", purpose, dealt=True), self.ranks
+        )
+        if self.ranks.count > 1:  # not all have drawn as often
+            torch.manual_seed(self.seed("gradients", purpose, "end"))
+        return found
 
     @torch.no_grad()
     def map(self, fn: Callable[[Tensor], Tensor], samples: Samples, view: View = "test", purpose: str = "") -> Tensor:
         """Return fn(x) over every sample in order: [n, ...]. A train view is addressed by `purpose`."""
         seed = self.seed("map", purpose, "view")
-        stream = samples.source.stream(samples.rows, EVALUATION_BATCH, view, seed)
-        return torch.cat([fn(x.to(self.device)) for x in stream])
+        own = self.ranks.share(samples.rows, least=1)
+        stream = samples.source.stream(own, EVALUATION_BATCH, view, seed)
+        return self.ranks.gathered(torch.cat([fn(x.to(self.device)) for x in stream]), samples.rows)
 
     def fit(self, phase: Phase) -> None:
-        """Optimise what `phase.trains` lists and put it back to rest; raises NonFiniteLoss and Stopped."""
+        """Optimise what `phase.trains` lists, or take up what a run that shares it did; then put it back to rest.
+
+        Raises NonFiniteLoss and Stopped, and Busy where another run trains the same.
+        """
         if any(done["name"] == phase.name for done in self.phases):
             raise ValueError(f"phase names are addresses, unique within a task: {phase.name}")
         trainables.place(phase.trains, self.device)
+        with self._placed(phase) as self._place:
+            self._fit(phase)
+
+    def _fit(self, phase: Phase) -> None:
         params = trainables.thaw(phase.trains)
         trainables.adapt(phase.adapts)
         recipe = phase.recipe
@@ -158,11 +168,13 @@ class Trainer:
         log["parameters"] = sum(p.numel() for p in params)
         before = self.trained
         self.phases.append(log)
-        steps = Steps(phase, optimiser, params, self.engine)
+        self.ranks.agree(f"phase {phase.name}", [first, phase.data.rows, trainables.weights(phase.trains)])
+        steps = Steps(phase, optimiser, params, self.engine, self.ranks)
         saved_at = time.monotonic()
         for epoch in range(first, recipe.epochs):
             started = time.monotonic()
             losses = self._epoch(phase, optimiser, steps, epoch)
+            self.ranks.average([*phase.trains, *phase.adapts])
             seconds = time.monotonic() - started
             log["seconds"] += seconds
             log["images"] += phase.views * len(phase.data)
@@ -173,12 +185,12 @@ class Trainer:
             at = (self.task.index, self._tasks, phase.name, epoch, recipe.epochs)
             stop = self._observe(Progress(*at, losses, rate, trained=before + epoch + 1))
             if stop or epoch == recipe.epochs - 1 or time.monotonic() - saved_at >= self._every:
+                if self.device.type == "cuda":
+                    log["peak_bytes"] = max(log["peak_bytes"], torch.cuda.max_memory_allocated(self.device))
                 self._save(phase, optimiser, epoch, log)
                 saved_at = time.monotonic()
             if stop:
                 raise Stopped
-        if self.device.type == "cuda":
-            log["peak_bytes"] = max(log["peak_bytes"], torch.cuda.max_memory_allocated(self.device))
         trainables.rest([*phase.trains, *phase.adapts])
         torch.manual_seed(self.seed(phase.name, "end"))
 
@@ -186,7 +198,7 @@ class Trainer:
         """Run one epoch and return the mean of each loss term per image; the sums stay on the device until its end."""
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(phase.recipe, epoch)
-        torch.manual_seed(self.seed(phase.name, epoch, "model"))
+        torch.manual_seed(self.seed(phase.name, epoch, "model", *self.ranks.address))
         try:
             for batch in self._batches(phase.data, phase.recipe.batch_size, phase.name, epoch, views=phase.views):
                 steps(batch)
@@ -200,46 +212,37 @@ class Trainer:
             ) from None
         return {name: total / max(len(phase.data), 1) for name, total in sums.items()}
 
-    def _batches(self, samples: Samples, size: int, *address: object, views: int = 1) -> Iterator[Batch]:
+    def _batches(
+        self, samples: Samples, size: int, *address: object, views: int = 1, dealt: bool = False
+    ) -> Iterator[Batch]:
         """Yield the samples shuffled and augmented; order and views are functions of the address."""
-        more = [self.seed(*address, "view", k) for k in range(1, views)]
-        shuffle = torch.Generator().manual_seed(self.seed(*address, "order"))
-        rows = samples.rows[torch.randperm(len(samples), generator=shuffle)]
-        labels = samples.source.y[rows].to(self.device)
-        # one image alone may leave batch norm with one value per channel: it joins the batch before
-        tail = size + 1 if len(rows) > size and len(rows) % size == 1 else 0
-        whole = len(rows) - tail
-        for piece, y, step in ((rows[:whole], labels[:whole], size), (rows[whole:], labels[whole:], tail)):
-            if len(piece):
-                stream = samples.source.stream(piece, step, "train", self.seed(*address, "view"), more)
-                for x, targets in zip(stream, torch.split(y, step), strict=True):
-                    yield Batch(laid_out(x.to(self.device)), targets.repeat(views) if more else targets)
+        order, first = self.seed(*address, "order"), self.seed(*address, "view")
+        seeds = [first, *(self.seed(*address, "view", k) for k in range(1, views))]
+        return batches(samples, size, self.device, self.ranks, order=order, views=seeds, dealt=dealt)
 
-    def _path(self, phase: Phase) -> Path | None:
-        return None if self._folder is None else self._folder / f"task{self.task.index:03d}-{phase.name}.pt"
+    def _placed(self, phase: Phase) -> AbstractContextManager[Path | None]:
+        """Return what gives the place of the phase's checkpoint: this run's own, or where runs share it."""
+        own = None if self._folder is None else self._folder / f"task{self.task.index:03d}-{phase.name}.pt"
+        if self._sharing is None or (own is not None and own.exists()):  # begun alone, it goes on alone
+            return nullcontext(own)
+        key = self._sharing.key(phase, self.task, self._seed, self.engine)
+        return self._sharing.claimed(key, phase, self._writer.wait) if key else nullcontext(own)
 
     def _save(self, phase: Phase, optimiser: torch.optim.SGD, epoch: int, log: dict[str, Any]) -> None:
-        path = self._path(phase)
-        if path is not None:
+        if self._place is not None and self.ranks.leads:
             weights, momentum = trainables.weights([*phase.trains, *phase.adapts]), optimiser.state_dict()["state"]
-            self._writer.save(path, {"epoch": epoch, "weights": weights, "momentum": momentum, "log": log})
+            saved = {"epoch": epoch, "weights": weights, "momentum": momentum, "log": log}
+            self._writer.save(self._place, saved if self._sharing is None else {**saved, "run": self._sharing.run})
 
     def _resume(self, phase: Phase, optimiser: torch.optim.SGD) -> tuple[int, dict[str, Any]]:
         """Return the first epoch left to train and the phase's log so far."""
-        path = self._path(phase)
-        saved = checkpoint.load(path) if path is not None else None
+        saved = self.ranks.load(self._place)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         if saved is None or "momentum" not in saved:  # or of an earlier version, which costs time only
-            return 0, {
-                "name": phase.name,
-                "epochs": phase.recipe.epochs,
-                "images": 0,
-                "seconds": 0.0,
-                "parameters": 0,
-                "peak_bytes": 0,
-                "losses": {},
-            }
+            begun = {"images": 0, "seconds": 0.0, "parameters": 0, "peak_bytes": 0, "losses": {}}
+            return 0, {"name": phase.name, "epochs": phase.recipe.epochs, **begun}
         trainables.restore([*phase.trains, *phase.adapts], saved["weights"])
         optimiser.load_state_dict({**optimiser.state_dict(), "state": saved["momentum"]})
-        return saved["epoch"] + 1, saved["log"]
+        log = saved["log"] if self._sharing is None else self._sharing.marked(saved, phase)
+        return saved["epoch"] + 1, log

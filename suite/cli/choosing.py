@@ -92,7 +92,8 @@ def _passing(failures: dict[str, Failure], filters: Iterable[str]) -> Iterator[s
 def wanted_by(settings: Settings, sweep: str, filters: Iterable[str] = ()) -> list[Wanted]:
     """Return the runs of a sweep file, or of a sweep of the results folder, with those that cannot be.
 
-    Filters let pass what they say of method, protocol, seeds and precision; the rest is known of finished runs only.
+    Filters let pass what they say of method, protocol, seeds, precision and workers; the rest is known of finished runs
+    only.
     """
     source, passes = _read(settings, sweep), parse_where(filters)
     found = resolution(source, measured(Store.open(settings.root)))
@@ -103,7 +104,7 @@ def wanted_by(settings: Settings, sweep: str, filters: Iterable[str] = ()) -> li
     wanted = []
     for key, method, protocol, order, seed, reason in runs:
         facts = {"method": method, "protocol": protocol, "order_seed": order, "train_seed": seed,
-                 "precision": source.precision}  # fmt: skip
+                 "precision": source.precision, "workers": source.workers}  # fmt: skip
         if Where({field: texts for field, texts in passes.wanted.items() if field in facts})(facts):
             about = declared(method)
             wanted.append(Wanted(key, method, protocol, about.title, about.family, about.reference, reason))

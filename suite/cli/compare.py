@@ -64,8 +64,8 @@ def command(
     """How A and B differ, protocol by protocol, over pairs of runs that are alike in all else.
 
     A and B are methods, or METHOD@FIELD=VALUE for its runs with a setting (METHOD@lr=0.1). Runs are paired by
-    protocol, class order, training seed, images and precision. The interval is a bootstrap's over pairs; there are no
-    significance marks. With SWEEP, a file or a name of the results folder, exactly its runs.
+    protocol, class order, training seed, images, precision and workers. The interval is a bootstrap's over pairs; there
+    are no significance marks. With SWEEP, a file or a name of the results folder, exactly its runs.
     """
     load_protocols(settings.protocols)
     metric_of(metric)  # refused before anything is read

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from grace.streams.catalogue import DatasetSpec
 from grace.training.engine import WAYS
+from suite.cli.fetching import fetched
 from suite.cli.settings import Settings
 from suite.cli.signals import Stop
 from suite.cli.verbs import OneOf, Several
 from suite.cli.wanted import alone, split
 from suite.cli.words import command, count, program
-from suite.errors import Exit
-from suite.launch import HERE, LaunchOptions, Outcome, launcher
+from suite.errors import Exit, SuiteError
+from suite.launch import HERE, LaunchOptions, Outcome, carries, launcher
 from suite.plan import Plan, Planned, longest_first, plan
 from suite.plugins import read_plugin
 from suite.resolver import Wish
@@ -45,7 +45,9 @@ OPTIONS = (
     click.option(
         "--address", metavar="ADDRESS", help="Ray: auto, HOST:PORT; none for no Ray (default: one of our own)."
     ),
-    click.option("--gpus-per-run", type=float, metavar="G", help="A fraction lets runs share one (default 1 if any)."),
+    click.option(
+        "--gpus-per-run", type=float, metavar="G", help="A fraction: runs share one; 2, ...: data-parallel (default 1)."
+    ),
     click.option("--cpus-per-run", type=click.IntRange(min=1), metavar="C", help="Cores of a run (default 1)."),
     click.option(
         "--max-concurrent", type=click.IntRange(min=1), metavar="N", help="Runs at a time (default: what fits)."
@@ -57,6 +59,9 @@ OPTIONS = (
     click.option("--stall-minutes", type=SPAN, metavar="M", help="Without progress a run is hung (default 60)."),
     click.option(
         "--patience-minutes", type=SPAN, metavar="M", help="Wait for a disk or node that is gone (default 10)."
+    ),
+    click.option(
+        "--share/--no-share", default=None, help="Train a first task that runs have in common once (default: yes)."
     ),
     click.option("--data", type=DIR, metavar="DIR", help="Data folder (default ./data)."),
     click.option("--download/--no-download", default=None, help="Whether to fetch missing data (default: yes)."),
@@ -80,12 +85,35 @@ def launch_options(function: F) -> F:
     return function
 
 
-def placed(sweep: Sweep, given: Mapping[str, Any]) -> Sweep:
-    """Return the sweep with the launch options that were given, so that `resume` need not be told again."""
+def placed(sweep: Sweep, given: Mapping[str, Any], kept: bool = False) -> Sweep:
+    """Return the sweep with the launch options that were given, so that `resume` need not be told again.
+
+    Several GPUs for a run are a worker for each, which one that is `kept` has or has not: SuiteError.
+    """
     changes = {name: value for name, value in given.items() if value is not None}
+    gpus = changes.get("gpus_per_run")
+    if gpus is not None and gpus > 1:
+        sweep, changes["gpus_per_run"] = _several(sweep, gpus, kept), 1.0
     if "data" in changes:
         changes["data"] = str(changes["data"].absolute())
     return sweep.model_copy(update={"launch": sweep.launch.model_copy(update=changes)})
+
+
+def _several(sweep: Sweep, gpus: float, kept: bool) -> Sweep:
+    """Return the sweep with a worker for each GPU of a run; raises SuiteError for what is no number of them."""
+    if gpus != int(gpus):
+        raise SuiteError(
+            f"--gpus-per-run {gpus:g}: a fraction up to 1, for runs that share a GPU, or a whole number, for a run on "
+            f"several; {int(gpus)} is near",
+            Exit.USAGE,
+        )
+    if (kept or "workers" in sweep.model_fields_set) and sweep.workers != gpus:
+        raise SuiteError(
+            f"--gpus-per-run {gpus:g} is a worker for each GPU, and these runs have {count(sweep.workers, 'worker')}; "
+            "--gpus-per-run 1 gives each worker one",
+            Exit.USAGE,
+        )
+    return sweep.model_copy(update={"workers": int(gpus)})
 
 
 def carry_out(settings: Settings, sweep: Sweep) -> Exit:
@@ -101,8 +129,15 @@ def carry_out(settings: Settings, sweep: Sweep) -> Exit:
     sources = {run.spec.key: run.choice.source for run in found.runs}
     tuned = {run.spec.key: run.choice.tuned_on for run in found.runs if run.choice.tuned_on}
     plugins = [read_plugin(Path(file), sweep.plugin_texts) for file in sweep.plugins]
-    launch |= {"data": Path(launch["data"]), "sources": sources, "tuned": tuned, "plugins": plugins}
-    options = LaunchOptions(root=settings.root, **launch)
+    options = LaunchOptions(
+        root=settings.root,
+        verbose=settings.verbose,
+        **{**launch, "data": Path(launch["data"])},
+        sources=sources,
+        tuned=tuned,
+        plugins=plugins,
+    )
+    carries(options, sweep.workers)
     store = Store.open(settings.root, write=True)
     outcome, stop, first = Outcome(), Stop(settings, Asked(settings.root, sweep_name(sweep))), found
     said: list[str] = []
@@ -132,18 +167,6 @@ def _later(found: Plan) -> list[str]:
     waiting = [wish.waits_for for wish in found.waiting]
     of = waiting[0] if len(set(waiting)) == 1 else f"{count(len(set(waiting)), 'run')} of these (plan says which)"
     return [f"{count(len(waiting), 'run')} later: what they are follows from {of}"] if waiting else []
-
-
-def fetched(settings: Settings, datasets: Iterable[DatasetSpec], options: LaunchOptions) -> None:
-    """Check images before anything is trained on them, and download what is missing and may be."""
-    from grace.streams.datasets import check, fetch
-
-    specs = list(dict.fromkeys(datasets))
-    for spec in specs:
-        settings.note(f"data {spec.name}: {check(spec, options.data, options.download)}")
-    if options.download:
-        for spec in specs:
-            fetch(spec, options.data)
 
 
 def _worked(following: Following, left: list[Planned], options: LaunchOptions, stop: Stop) -> Outcome:

@@ -93,6 +93,8 @@ def show(settings: Settings, sweep: Sweep, found: Plan) -> None:
         facts |= {"time": _time(found)}
     if sweep.precision != "fp32":
         facts |= {"precision": f"{sweep.precision}: {PRECISIONS[sweep.precision]}"}
+    if sweep.workers > 1:
+        facts |= {"workers": f"{sweep.workers}: {_shared(found, sweep.workers)}"}
     if sweep.limit_epochs is not None:
         facts |= {
             "smoke": f"{count(sweep.limit_epochs, 'epoch')} a phase at most; tables leave these runs out unless asked"
@@ -139,6 +141,16 @@ def _rows(found: Plan) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _shared(found: Plan, workers: int) -> str:
+    """Say what becomes of the batches of a run that several workers train."""
+    recipes = [value for run in found.runs for value in run.spec.config.values() if isinstance(value, dict)]
+    texts = []
+    for images in sorted({recipe["batch_size"] for recipe in recipes if "batch_size" in recipe}):
+        least, rest = divmod(images, workers)
+        texts.append(f"global batch {images}, {f'{least} or {least + 1}' if rest else least} on each")
+    return "; ".join([*texts, "another class of results than one worker's"])
 
 
 def _images(found: Plan) -> str:

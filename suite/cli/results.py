@@ -83,7 +83,9 @@ def _nothing(store: Store, where: tuple[str, ...]) -> str:
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row as people read it."""
-    marks = [mark for mark, shown in (("smoke", row["smoke"]), (row["precision"], row["precision"] != "fp32")) if shown]
+    several = f"{row['workers']} workers"
+    unusual = ("smoke", row["smoke"]), (row["precision"], row["precision"] != "fp32"), (several, row["workers"] > 1)
+    marks = [mark for mark, shown in unusual if shown]
     percent = {
         name: f"{100 * row[name]:.2f}" if row[name] is not None else "" for name in ("avg", "last", "forgetting")
     }

@@ -27,7 +27,7 @@ def command(settings: Settings, /, name: str | None, **launch: Any) -> Exit:
     It runs as it was run before, unless told otherwise here.
     """
     sweep = kept_sweep(settings, name)
-    return carry_out(settings, placed(sweep, launch))
+    return carry_out(settings, placed(sweep, launch, kept=True))
 
 
 def kept_file(settings: Settings, name: str | None) -> Path:

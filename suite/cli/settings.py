@@ -82,6 +82,6 @@ def shared_options() -> list[click.Parameter]:
         ),
         click.Option(["--json"], help="Machine-readable output.", **flag),
         click.Option(["--quiet", "-q"], help="Only results and errors.", **flag),
-        click.Option(["--verbose", "-v"], help="Tracebacks of errors.", **flag),
+        click.Option(["--verbose", "-v"], help="Tracebacks of errors; all that runs and Ray print.", **flag),
         click.Option(["--no-color"], help="Plain text.", **flag),
     ]

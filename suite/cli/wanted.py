@@ -29,6 +29,7 @@ OPTIONS = (
         "--seeds", cls=Several, metavar="LIST", help="Seeds of weights and batches: 0,1,2 or 0-4 (default 0)."
     ),
     click.option("--precision", type=OneOf("precision", PRECISIONS), help="Part of what a run is (default fp32)."),
+    click.option("--workers", type=click.IntRange(min=1), metavar="K", help="Train each run on K, as one (default 1)."),
     click.option("--set", "changes", cls=Several, metavar=SETTING, help="A setting of a method (show NAME)."),
     click.option(
         "--limit-epochs", type=click.IntRange(min=1), metavar="N", help="Smoke runs: N epochs a phase at most."
@@ -56,6 +57,7 @@ def wanted(
     orders: tuple[str, ...],
     seeds: tuple[str, ...],
     precision: str | None,
+    workers: int | None,
     changes: tuple[str, ...],
     limit_epochs: int | None,
     name: str | None,
@@ -71,7 +73,7 @@ def wanted(
     elif config:
         values = _imported(settings, config, lenient)
     given: dict[str, Any] = {"methods": split(methods), "protocols": split(streams), "precision": precision}
-    given |= {"limit_epochs": limit_epochs, "name": name}
+    given |= {"workers": workers, "limit_epochs": limit_epochs, "name": name}
     values |= {key: value for key, value in given.items() if value}
     for option, texts in (("orders", orders), ("seeds", seeds)):
         if texts:
@@ -130,8 +132,9 @@ def same(verb: str, sweep: Sweep, settings: Settings, options: dict[str, Any]) -
 def _settings(sweep: Sweep, methods: Iterable[str]) -> list[str]:
     texts = [text for name in methods for text in assignments(name, sweep.method.get(name, {}))]
     precision = [] if sweep.precision == "fp32" else ["--precision", sweep.precision]
+    workers = [] if sweep.workers == 1 else ["--workers", str(sweep.workers)]
     limit = [] if sweep.limit_epochs is None else ["--limit-epochs", str(sweep.limit_epochs)]
-    return [*precision, *(part for text in texts for part in ("--set", text)), *limit]
+    return [*precision, *workers, *(part for text in texts for part in ("--set", text)), *limit]
 
 
 def _places(sweep: Sweep, settings: Settings) -> list[str]:

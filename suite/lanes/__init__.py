@@ -2,49 +2,25 @@
 
 Ray lives in a driver process of its own (`suite.lanes.driver`): neither its noise nor its crashes nor the terminal's
 signals cross over, and killing that process ends everything that it started. The store is the truth: driver, queue or
-cluster may die, and the same command goes on.
+cluster may die and are started anew, and so may this process: the same command goes on.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pickle
-import secrets
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
+from suite import logs
 from suite.errors import Exit, SuiteError
-from suite.events import Event
+from suite.events import NEWS, Event
+from suite.lanes.process import Driver, Ended, answers, own_folder
 from suite.launch import LaunchOptions, Observe, Outcome
-from suite.provenance import code
 from suite.spec import RunSpec
 from suite.store import Store
 
-POLL = 0.2  # seconds between looks at what the user wants
-PATIENCE = 60.0  # seconds for Ray to start, or for a cluster to answer
-LEAVING = 15.0  # seconds for the driver to end by itself
-
-
-@dataclass(frozen=True)
-class Ended:
-    """The driver's last word: whether it was stopped before all was done, or what was in the way."""
-
-    stopped: bool = False
-    error: str = ""
-    code: int = int(Exit.DONE)
+LOSSES = 3  # of the process that holds Ray, or of its cluster, without a run coming further, after which it is over
+LOOK = 2.0  # seconds between tries to reach a cluster that has gone
 
 
 def launch(
@@ -73,169 +49,69 @@ def driven(
 ) -> bool:
     """Have the `main` of a module do some work in a process that holds Ray; return whether it was stopped early.
 
-    Stopping and errors are as for `launch`.
+    A process that is lost is started anew. Stopping and errors are as for `launch`.
     """
     observe(Event("lane", "", {"state": "connecting", "address": options.address}))
-    _answers(options.address)
-    with _folder(options.root / "ray") as folder, _Driver(module, work, options, folder) as driver:
-        last: Ended | None = None
+    answers(options.address)
+    with own_folder(options.root / "ray") as folder:
+        losses = 0
+        while True:
+            launched = _Launched(options, observe, should_stop)
+            last = launched.until_the_end(module, work, folder)
+            losses = 1 if launched.moved else losses + 1
+            if not last.lost or losses >= LOSSES or not _again(last, options, observe, should_stop):
+                break
+    if last.error and not (last.lost and should_stop()):
+        raise SuiteError(last.error, Exit(last.code))
+    return last.stopped or last.lost
+
+
+def _again(last: Ended, options: LaunchOptions, observe: Observe, should_stop: Callable[[], bool]) -> bool:
+    """Say what was lost, and wait for the cluster; return whether there is one to go on with."""
+    observe(Event("lane", "", {"state": "noted", "reason": f"{last.error.partition(';')[0]}; starting it anew"}))
+    deadline = time.monotonic() + 60 * options.patience_minutes
+    while not should_stop():
         try:
-            while last is None:
-                message = driver.hear()
-                if isinstance(message, Ended):
-                    last = message
-                elif message is not None:
-                    observe(message)
-                if should_stop():
-                    driver.stop()
-        except KeyboardInterrupt:
-            driver.kill()
-            last = Ended(stopped=True)
-        if last.error:
-            raise SuiteError(last.error, Exit(last.code))
-    return last.stopped
+            answers(options.address)
+        except SuiteError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(LOOK)
+        else:
+            return True
+    return False
 
 
-class _Driver:
-    """The process that holds Ray. It ends when this process does, however that comes about."""
+class _Launched:
+    """One process that holds Ray, and what it told."""
 
-    def __init__(self, module: str, work: object, options: LaunchOptions, folder: Path) -> None:
-        self._address, self._log = options.address, folder / "driver.log"
-        self._session = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp"))  # sockets: be short
-        (folder / "session").symlink_to(self._session)  # so that it is found should this process be killed
-        self._inbox: SimpleQueue[Event | Ended] = SimpleQueue()
-        self._deadline: float | None = time.monotonic() + PATIENCE
-        with (folder / "job").open("wb") as file:
-            pickle.dump((work, options, code(), folder, self._session), file)
-        read, write = os.pipe()
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", f"from {module} import main; main()", str(folder / "job"), str(write)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                pass_fds=[write],
-                start_new_session=True,  # Ctrl-C is for this process
-                env=_environment(options),
-            )
-        os.close(write)
-        threading.Thread(target=self._read, args=(read,), daemon=True).start()
+    def __init__(self, options: LaunchOptions, observe: Observe, should_stop: Callable[[], bool]) -> None:
+        self.moved = False  # whether any run came further
+        self._options, self._observe, self._should_stop = options, observe, should_stop
+        self._follower = logs.Follower()
 
-    def __enter__(self) -> _Driver:
-        """Nothing to do: the process runs."""
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Let the process end unless there is a reason to hurry, and end what is left of what it started."""
-        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
-            if exception[0] is None:
-                self.process.wait(LEAVING)
-        self.kill()
-        self.process.wait()
-        self.process.stdin.close()  # type: ignore[union-attr]
-        shutil.rmtree(self._session, ignore_errors=True)
-
-    def kill(self) -> None:
-        """End the process, if it has not ended, and what is left of what it started."""
-        end_session(self.process.pid)
-        self.process.kill()
-
-    def hear(self) -> Event | Ended | None:
-        """Return the next thing that the driver says, None when it says nothing for a moment."""
-        try:
-            message = self._inbox.get(timeout=POLL)
-        except Empty:
-            if self._deadline is None or time.monotonic() < self._deadline:
-                return None
-            message = Ended(error=f"nothing heard for {PATIENCE:g} seconds", code=int(Exit.ENVIRONMENT))
-        if isinstance(message, Ended) and message.error and self._deadline is not None:
-            return self._unreachable(message)
-        self._deadline = None
-        return message
-
-    def _unreachable(self, ended: Ended) -> Ended:
-        """Say what it means that the driver ended, or said nothing, before it had a Ray."""
-        what = f"no Ray cluster answers at {self._address}" if self._address else "Ray did not start"
-        hint = "--address none works without Ray"
-        if b"InvalidAuthToken" in self._log.read_bytes():
-            hint = "it wants a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN if it is not in ~/.ray/auth_token"
-        return Ended(error=f"{what}: {ended.error.rstrip('.')}; {hint}", code=ended.code)
-
-    def stop(self) -> None:
-        """Tell the driver to have the lanes stop."""
-        with suppress(OSError):  # it has ended
-            os.write(self.process.stdin.fileno(), b".")  # type: ignore[union-attr]
-
-    def _read(self, descriptor: int) -> None:
-        with os.fdopen(descriptor, "rb") as pipe:
+    def until_the_end(self, module: str, work: object, folder: Path) -> Ended:
+        """Start the process and pass on what it tells; return its last word."""
+        with Driver(module, work, self._options, folder) as driver:
+            if self._options.verbose:
+                self._follower.follow(folder / "driver.log")
             try:
                 while True:
-                    self._inbox.put(pickle.load(pipe))
-            except (EOFError, pickle.UnpicklingError):
-                words = f"the process that held Ray ended; the same command goes on (its last words: {self._log})"
-                self._inbox.put(Ended(error=words, code=int(Exit.ENVIRONMENT)))
+                    message = driver.hear()
+                    for file, text in self._follower.news():
+                        self._observe(Event("output", "", {"source": file.stem, "text": text}))
+                    if isinstance(message, Ended):
+                        return message
+                    if message is not None:
+                        self._hear(message)
+                    if self._should_stop():
+                        driver.stop()
+            except KeyboardInterrupt:
+                driver.kill()
+                return Ended(stopped=True)
 
-
-def end_session(session: int) -> None:
-    """Kill every process of a session but this one, until none is left: Ray's own would live on for some seconds."""
-    deadline = time.monotonic() + LEAVING
-    alive = True
-    while alive and time.monotonic() < deadline:
-        alive = False
-        for entry in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                pid = int(entry.name)
-                if pid != os.getpid() and os.getsid(pid) == session and ") Z " not in (entry / "stat").read_text():
-                    os.kill(pid, signal.SIGKILL)
-                    alive = True
-        time.sleep(0.05 * alive)
-
-
-def _environment(options: LaunchOptions) -> dict[str, str]:
-    """Return the driver's environment, which Ray hands on to its processes; what the user has set stays."""
-    defaults = {
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a dead worker is noticed within it
-        "RAY_TRAIN_METRICS_ENABLED": "0",
-        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",  # busy cores, and lanes that wait for a place
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
-    if options.address is None:  # ours alone: nobody else's token, and no node that might be taken away
-        defaults |= {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
-    path = os.pathsep.join(place or os.getcwd() for place in sys.path)
-    return defaults | os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(options.cpus_per_run)}
-
-
-def _answers(address: str | None) -> None:
-    """Raise SuiteError where nothing listens: Ray would try for minutes."""
-    host, _, port = (address or "").rpartition("/")[2].rpartition(":")
-    if host and port.isdecimal():
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-        except (OSError, OverflowError) as error:
-            raise SuiteError(
-                f"no Ray cluster answers at {address}: {error}; --address none works without Ray", Exit.ENVIRONMENT
-            ) from error
-
-
-@contextmanager
-def _folder(parent: Path) -> Iterator[Path]:
-    """Make a folder of our own under `parent` and remove it, `parent` too when it is empty, unless an error escapes.
-
-    Folders of processes that were killed are removed with the next one.
-    """
-    parent.mkdir(parents=True, exist_ok=True)
-    for other in parent.iterdir():
-        with suppress(OSError), (other / "lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(os.path.realpath(other / "session"), ignore_errors=True)
-            shutil.rmtree(other, ignore_errors=True)
-    own = parent / uuid.uuid4().hex[:8]
-    own.mkdir()
-    with (own / "lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield own
-    shutil.rmtree(own, ignore_errors=True)
-    with suppress(OSError):
-        parent.rmdir()
+    def _hear(self, event: Event) -> None:
+        self.moved = self.moved or event.kind in NEWS
+        if event.kind == "claimed" and self._options.verbose:
+            self._follower.follow(logs.path(self._options.root, event.key))
+        self._observe(event)

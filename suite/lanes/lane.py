@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray.train import UserCallback
 
-from suite.errors import Exit
+from suite import logs
+from suite.errors import Exit, SuiteError
 from suite.events import Event, ready
-from suite.launch import LaunchOptions, Observe
+from suite.lanes.ranks import follow, leading, lost, ranks_of
+from suite.launch import LaunchOptions
+from suite.ledger import process
+from suite.line import Line, serve
+from suite.patience import Patience
 from suite.provenance import now
-from suite.queue import Claim, Line, serve
+from suite.queue import Claim
 from suite.record import Failure
+from suite.slots import Slot
 from suite.spec import RunSpec
 from suite.store import Store
 
-Work = Callable[[RunSpec, Store, LaunchOptions, Observe, Callable[[], bool], Mapping[str, Any]], Event]
+Work = Callable[..., Event]  # of what suite.attempt.attempt takes
 
 
 @dataclass(frozen=True)
@@ -31,39 +38,70 @@ class Job:
     options: LaunchOptions
     code: Mapping[str, Any]
     work: Work
+    folder: Path | None = None  # of this launch, under the root: a node that does not see it has another root
+    workers: int = 1  # of each lane
 
 
 def attempt(*arguments: Any) -> Event:
-    """Work on a run as `suite.execute.attempt` does; what that needs is imported in the lane, not in the driver."""
-    from suite import execute
+    """Work on a run as `suite.attempt.attempt` does; what that needs is imported in the lane, not in the driver."""
+    from suite import attempt as module
 
-    return execute.attempt(*arguments)
+    return module.attempt(*arguments)
 
 
 def lane(config: dict[str, Any]) -> None:
-    """Work on runs until the queue has none left; `config` holds the job and the lane's name."""
+    """Work on runs until the queue has none left; `config` holds the job, the lane's name and its slot."""
     job: Job = config["job"]
     name: str = config["lane"]
+    place: Slot = config["slot"]
+    options = replace(job.options, gpus_per_run=place.gpus)
+    ranks = ranks_of(job)
+    if ranks is not None and not ranks.leads:
+        return follow(job, ranks)
+    several = () if ranks is None else (ranks,)
     queue = ray.get_actor(job.queue)
     with Line(name, lambda method, *arguments: ray.get(getattr(queue, method).remote(*arguments))) as line:
         try:
-            store = Store.open(job.options.root, write=True)
-            line.tell(ready(name, bool(job.options.gpus_per_run)))
+            store = _opened(job, line)
+            told = ready(name, bool(place.gpus))
+            told.fields["process"] = {**process(), "node": ray.get_runtime_context().get_node_id()}
+            line.tell(told)
 
             def work(claim: Claim) -> Event:
                 spec = job.specs[str(claim.key)]
                 if claim.lost:
-                    return _lost(spec, claim.lost, store)
-                return job.work(spec, store, job.options, line.tell, line.should_stop, job.code)
+                    return _lost(spec, claim, store, place.size)
+                with logs.captured(logs.path(store.root, spec.key)):
+                    return job.work(spec, store, options, line.tell, line.should_stop, job.code, *several)
 
-            serve(line, name, work)
+            with leading(ranks) as pause:
+                serve(line, name, work, pause, size=place.size)
         except Exception as error:  # not a run's but this lane's; raised, Ray Train would start it again for ever
+            if ranks is not None and lost(error):
+                raise
             reason, number = str(error) or repr(error), getattr(error, "code", Exit.BUG)
             line.tell(Event("lane", "", {"lane": name, "state": "broken", "reason": reason, "code": int(number)}))
 
 
-def _lost(spec: RunSpec, reason: str, store: Store) -> Event:
-    failure = Failure(spec.key, spec.label, "crashed", reason, "", "", socket.gethostname(), now())
+def _opened(job: Job, line: Line) -> Store:
+    """Return the store once it is in reach; raises SuiteError where another folder stands at its place."""
+    store = Store(job.options.root)
+    patience = Patience(store, job.options, line.tell, line.should_stop)
+    while (gone := store.away()) and not line.should_stop():
+        patience.outwait(SuiteError(gone, Exit.ENVIRONMENT))
+    if job.folder is not None and not job.folder.is_dir():
+        text = f"node {socket.gethostname()} sees another {store.root}; --root must be a folder that all nodes share"
+        raise SuiteError(text, Exit.ENVIRONMENT)
+    return store
+
+
+def _lost(spec: RunSpec, claim: Claim, store: Store, size: int) -> Event:
+    """Give a run up whose process died too often; the log tells what it said last."""
+    log = logs.path(store.root, spec.key)
+    words = logs.last_words(log)
+    reason = f"{claim.lost}; its log ends: {words}" if words else claim.lost
+    failure = Failure(spec.key, spec.label, claim.kind, reason, str(log), logs.tail(log), socket.gethostname(), now())
+    failure = replace(failure, size=size)
     store.fail(failure)
     return Event("failed", spec.key, asdict(failure))
 

@@ -17,11 +17,13 @@ from typing import Any
 from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
+from suite.errors import Exit, SuiteError
 from suite.events import Event
-from suite.lanes.driver import Order, hold
+from suite.lanes.driver import Order, hold, measure
 from suite.lanes.lane import cause
 from suite.launch import LaunchOptions, Observe
 from suite.search import Kept, Notebook, Search, Trial, carry_out, ended
+from suite.slots import lacking, room
 
 DEATHS = 2  # of a trial's process, after which one more fails it
 HALVING = 2  # of the trials at a task, this part goes on
@@ -41,6 +43,7 @@ class Job:
     notebook: Notebook
     options: LaunchOptions
     stop: Path  # is there when all are to save and leave
+    count: int  # trials at a time
 
 
 def main() -> None:
@@ -52,14 +55,18 @@ def main() -> None:
 def _searched(order: Order) -> bool:
     search, notebook = order.work
     OBSERVERS.append(order.observe)
-    job = Job(search, notebook, order.options, order.folder / "stop")
+    options, (place, *_) = measure(order.options, order.nodes)
+    count = room(order.nodes.resources, place)
+    if not count:
+        raise SuiteError(lacking(order.nodes.resources, place), Exit.ENVIRONMENT)
+    job = Job(search, notebook, options, order.folder / "stop", min(count, options.max_concurrent or count))
     threading.Thread(target=_pass_on, args=(order, job.stop), daemon=True).start()
 
     def work(trials: Sequence[Trial], halving: bool) -> bool:
         # those that are over come first: they are what the others are measured by
         ordered = sorted(trials, key=lambda trial: not notebook.over(trial))
         if not all(notebook.over(trial) for trial in ordered):
-            _fit(job, ordered, halving, order)
+            _fit(job, ordered, halving)
         return job.stop.exists()
 
     return carry_out(search, notebook, work)
@@ -72,7 +79,7 @@ def _pass_on(order: Order, stop: Path) -> None:
     stop.touch()
 
 
-def _fit(job: Job, trials: Sequence[Trial], halving: bool, order: Order) -> None:
+def _fit(job: Job, trials: Sequence[Trial], halving: bool) -> None:
     """Have Tune work on trials, as many at a time as there is room for."""
     options = job.options
     resources = {"cpu": float(options.cpus_per_run)} | ({"gpu": options.gpus_per_run} if options.gpus_per_run else {})
@@ -84,11 +91,11 @@ def _fit(job: Job, trials: Sequence[Trial], halving: bool, order: Order) -> None
             mode="max",
             scheduler=_Halving(job.search, trials) if halving else None,
             reuse_actors=True,
-            max_concurrent_trials=order.count,
+            max_concurrent_trials=job.count,
         ),
         run_config=tune.RunConfig(
             name="halving" if halving else "confirming",
-            storage_path=str(order.folder),
+            storage_path=str(job.stop.parent),
             failure_config=tune.FailureConfig(max_failures=DEATHS),
             callbacks=[_Watch(job, trials)],
             verbose=0,

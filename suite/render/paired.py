@@ -80,8 +80,8 @@ def _few(found: Comparison) -> Iterator[str]:
 def notes(found: Comparison) -> Iterator[str]:
     """Yield what the columns are."""
     yield (
-        "Pairs: a run of A and one of B with the same protocol, class order, training seed, images and precision. "
-        "A - B: mean of their differences."
+        "Pairs: a run of A and one of B with the same protocol, class order, training seed, images, precision and "
+        "workers. A - B: mean of their differences."
     )
     yield (
         f"{LEVEL} % interval: of that mean, by resampling the pairs (percentile bootstrap, {RESAMPLES:,} resamples, "

@@ -6,6 +6,7 @@ import json
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from suite.grouping import arithmetic
 from suite.report.text import largest
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def embedded(report: Report) -> dict[str, Any]:
     for i, line in enumerate(report.lines):
         for stream, own in line.runs.items():
             for row in own:
-                data = images.setdefault(f"{row['data']} {row['precision']}", len(images))
+                data = images.setdefault(f"{row['data']} {arithmetic(row)}", len(images))
                 sizes = [largest(row), *(row.get(name) for name in list(MEMORIES)[1:])]
                 values = [*(row[name] for name in METRICS), *sizes, row["params_final"], row["seconds"]]
                 runs.append([i, streams[stream], row["order_seed"], row["train_seed"], data, row["key"],

@@ -136,4 +136,4 @@ def beside(ours: Iterable[Row], theirs: Iterable[Row], field: str, better: int =
 
 
 def _twin(run: Row) -> tuple[Any, ...]:
-    return run["order_seed"], run["train_seed"], run["data"], run["precision"]
+    return run["order_seed"], run["train_seed"], run["data"], run["precision"], run["workers"]

@@ -182,7 +182,8 @@ class Report:
     def provenance(self) -> list[tuple[str, str]]:
         """Where the numbers come from, as far as runs share it; the rest stands with each run."""
         names = {"commit": "commit", "version": "version of the suite", "torch": "torch", "device": "device",
-                 "host": "host", "precision": "precision", "plugin": "plugin digests"}  # fmt: skip
+                 "host": "host", "precision": "precision", "workers": "workers of a run",
+                 "plugin": "plugin digests"}  # fmt: skip
         found = [(title, self.listed(field)) for field, title in names.items()]
         images: dict[str, set[str]] = {}
         for row in self.rows:

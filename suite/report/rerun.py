@@ -25,7 +25,7 @@ class Again:
         method, smoke = row["method"], bool(row["smoke"])
         usual = usual_settings(method, row["protocol"])
         changes = {} if usual is None or smoke else _changes(row["config"], usual)
-        parts = [] if row["precision"] == "fp32" else ["--precision", row["precision"]]
+        parts = _arithmetic(row)
         parts += [part for text in assignments(method, changes) for part in ("--set", text)]
         parts += ["--limit-epochs", str(max(_epochs(row["config"]), default=1))] if smoke else []
         parts += ["--plugin", f"{method}.py"] if row.get("plugin") else []
@@ -44,8 +44,12 @@ def again(label: str, program: str, root: str = "") -> str:
         return ""
     parts = ["-m", facts["method"], "-p", facts["protocol"]]
     parts += ["--orders", str(facts["order_seed"]), "--seeds", str(facts["train_seed"])]
-    parts += [] if facts["precision"] == "fp32" else ["--precision", facts["precision"]]
-    return command(program, "run", *parts, *(["--root", root] if root else []))
+    return command(program, "run", *parts, *_arithmetic(facts), *(["--root", root] if root else []))
+
+
+def _arithmetic(facts: Mapping[str, Any]) -> list[str]:
+    precision = [] if facts["precision"] == "fp32" else ["--precision", facts["precision"]]
+    return precision + ([] if facts["workers"] == 1 else ["--workers", str(facts["workers"])])
 
 
 def _changes(ours: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:

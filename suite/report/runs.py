@@ -14,7 +14,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from suite.cli.words import duration
-from suite.grouping import Row
+from suite.grouping import Row, arithmetic
 from suite.render import DASH
 from suite.report.lines import Line, Place
 from suite.report.rerun import Again
@@ -225,7 +225,7 @@ def _origin(row: Row) -> Iterator[tuple[str, str]]:
     code = f"commit {row['commit'][:10]}" if row.get("commit") else f"version {row.get('version') or 'unknown'}"
     yield "code", code + (" with changes" if row.get("dirty") else "")
     yield "torch", str(row.get("torch") or "")
-    yield "precision", str(row["precision"])
+    yield "precision", arithmetic(row)
     host = f" on {row['host']}" if row.get("host") else ""
     yield "device", f"{row.get('device') or ''}{host}"
     yield "time", f"{row.get('started') or ''} to {row['finished']}" if row.get("finished") else ""

@@ -16,7 +16,7 @@ from suite.tables.filling import Layout, filled, text_of
 from suite.tables.options import Options
 
 COLUMNS = ("params_final", "memory_mb", "survey_mb", "avg", "last", "forget_max")
-PLAIN = {"precision": '"fp32"', "smoke": "false"}  # what runs have unless somebody says otherwise
+PLAIN = {"precision": '"fp32"', "workers": "1", "smoke": "false"}  # what runs have unless somebody says otherwise
 Kind = tuple[str, str]  # a protocol's name, and settings as text
 Settings = Mapping[str, str]  # flat, as JSON
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from suite.record import Failure
 
 ALIGNED = re.compile(r"\+((?:mb|align|auc)=[^+]+)$")  # the suffix that is last in a protocol's name
-LABEL = re.compile(r"(\S+) (\S+) o(\d+) s(\d+)(?: (\S+))?")  # of a run: RunSpec.label
-NAMED = ("method", "protocol", "order_seed", "train_seed", "precision")  # what it says
+LABEL = re.compile(r"(\S+) (\S+) o(\d+) s(\d+)(?: (?!x\d+$)(\S+))?(?: x(\d+))?")  # of a run: RunSpec.label
+NAMED = ("method", "protocol", "order_seed", "train_seed", "precision", "workers")  # what it says
 PLACES = {  # which presets are about which protocols, in words for those who have none of them
     "benchmark": "without alignment",
     "aligned": "of a protocol with aligned memory (+mb=, +align=)",
@@ -95,9 +95,9 @@ def tried(label: str) -> dict[str, Any] | None:
     found = LABEL.fullmatch(label)
     if found is None:
         return None
-    method, protocol, order, seed, precision = found.groups()
+    method, protocol, order, seed, precision, workers = found.groups()
     return {"method": method, "protocol": protocol, "order_seed": int(order), "train_seed": int(seed),
-            "precision": precision or "fp32"}  # fmt: skip
+            "precision": precision or "fp32", "workers": int(workers or 1)}  # fmt: skip
 
 
 def _tried(rows: Sequence[Row], failures: Mapping[str, Failure]) -> Iterator[Wanted]:

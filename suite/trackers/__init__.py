@@ -167,7 +167,8 @@ def _finite(values: Mapping[str, float]) -> dict[str, float]:
 def settings(spec: RunSpec) -> dict[str, str]:
     """Return what a run is, flat: `config.initial.epochs` and the like, as texts."""
     found = {"method": spec.method, "protocol": spec.protocol.name, "order_seed": str(spec.order_seed),
-             "train_seed": str(spec.train_seed), "precision": spec.precision, "key": spec.key}  # fmt: skip
+             "train_seed": str(spec.train_seed), "precision": spec.precision, "workers": str(spec.workers),
+             "key": spec.key}  # fmt: skip
 
     def walk(path: str, value: object) -> None:
         if isinstance(value, Mapping):

@@ -326,7 +326,7 @@ def test_what_is_missing_is_downloaded_once_and_moved_when_whole(
     load(CIFAR100, data, range(100))
     assert len(asked) == 1
     assert Path(asked[0]).parent == data
-    assert sorted(path.name for path in data.iterdir()) == [".download.lock", "cifar-100-python"]
+    assert sorted(path.name for path in data.iterdir()) == [".download.lock", "cifar-100-python", "mapped"]
     fetch(spec("digits", 10, 8, 1), tmp_path / "nothing to do")
     assert not (tmp_path / "nothing to do").exists()
 

@@ -25,7 +25,8 @@ from grace.streams.protocol import Budget
 from grace.streams.samples import Batch, Task
 from grace.streams.stream import tasks
 from grace.training.phase import Phase, Recipe
-from grace.training.trainer import Trainer, learning_rate
+from grace.training.steps import learning_rate
+from grace.training.trainer import Trainer
 from tests.grace.streams_for_tests import PROTOCOL, TINY_PARAMETERS, WIDTH, build, data, run, tiny, weights
 
 CPU = torch.device("cpu")

@@ -39,6 +39,7 @@ def record(
     branches: int = 1,
     smoke: bool = False,
     precision: str = "fp32",
+    workers: int = 1,
     config: dict[str, Any] | None = None,
     **provenance: Any,
 ) -> RunRecord:
@@ -56,6 +57,7 @@ def record(
         "order_seed": order,
         "train_seed": seed,
         "precision": precision,
+        **({"workers": workers} if workers > 1 else {}),
         "smoke": smoke,
     }
     increments = spec["protocol"]["increments"]

@@ -26,7 +26,7 @@ def options(tmp_path: Path) -> LaunchOptions:
 
 
 def test_a_task_tells_what_its_record_says(options: LaunchOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("suite.execute.EVERY", 0.0)
+    monkeypatch.setattr("suite.attempt.EVERY", 0.0)
     run, events = spec(epochs=2), list[Event]()
     local.launch([run], options, events.append, lambda: False)
     record = Store.open(options.root).read(run.key)
@@ -63,7 +63,7 @@ def test_epochs_keep_their_numbers_when_a_run_goes_on(options: LaunchOptions) ->
 
 
 def test_few_events_tell_of_every_epoch(options: LaunchOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("suite.execute.EVERY", 1e9)
+    monkeypatch.setattr("suite.attempt.EVERY", 1e9)
     events: list[Event] = []
     local.launch([spec(epochs=3)], options, events.append, lambda: False)
     assert sum(event.kind == "progress" for event in events) == 1  # the first

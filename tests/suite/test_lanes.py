@@ -20,8 +20,10 @@ import pytest
 from suite import lanes, local
 from suite.errors import Exit, SuiteError
 from suite.events import Event
+from suite.lanes.process import PATIENCE, own_folder
 from suite.launch import LaunchOptions, Outcome, launcher
 from suite.queue import DEATHS, Queue
+from suite.slots import Slot
 from suite.store import Store
 from tests.suite.runs_for_tests import spec, too_many_exemplars
 
@@ -179,7 +181,7 @@ def unreachable(address: str, root: Path) -> None:
         launcher(options)([spec()], options, lambda event: None, lambda: False)
     assert caught.value.code is Exit.ENVIRONMENT
     assert "\n" not in str(caught.value)
-    assert time.monotonic() - began < lanes.PATIENCE
+    assert time.monotonic() - began < PATIENCE
 
 
 def test_nothing_to_do_starts_nothing(tmp_path: Path, mark: str) -> None:
@@ -205,10 +207,17 @@ def lane(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def start(queue: Queue, options: LaunchOptions, runs: list[Any], work: Any) -> list[Event]:
         monkeypatch.setattr(
-            module, "ray", SimpleNamespace(get_actor=lambda name: Actor(queue), get=lambda answer: answer)
+            module,
+            "ray",
+            SimpleNamespace(
+                get_actor=lambda name: Actor(queue),
+                get=lambda answer: answer,
+                get_runtime_context=lambda: SimpleNamespace(get_node_id=lambda: "node"),
+            ),
         )
+        Store.open(options.root, write=True)
         job = module.Job("queue", {run.key: run for run in runs}, options, {}, work)
-        module.lane({"job": job, "lane": "lane0"})
+        module.lane({"job": job, "lane": "lane0", "slot": Slot()})
         return queue.look().events
 
     return start
@@ -246,16 +255,16 @@ def test_what_killed_processes_left_is_removed_but_not_what_others_use(tmp_path:
     session.mkdir()
     (root / "old" / "lock").touch()
     (root / "old" / "session").symlink_to(session)
-    with lanes._folder(root) as one:
+    with own_folder(root) as one:
         assert not (root / "old").exists()
         assert not session.exists()
-        with lanes._folder(root) as two:
+        with own_folder(root) as two:
             assert one.is_dir()
             assert two.is_dir()
         assert not two.exists()
         assert one.is_dir()
     assert not root.exists()
-    with pytest.raises(ValueError, match="kept"), lanes._folder(root) as kept:
+    with pytest.raises(ValueError, match="kept"), own_folder(root) as kept:
         raise ValueError("kept")
     assert kept.is_dir()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from suite import launch as launching
 from suite import local
 from suite.errors import Exit, SuiteError
 from suite.events import Event
-from suite.launch import LaunchOptions, Outcome, lanes_that_fit, launcher
+from suite.launch import LaunchOptions, Outcome, launcher
 from suite.store import Store
 from tests.suite.runs_for_tests import spec, too_many_exemplars
 
@@ -27,6 +28,11 @@ def options(tmp_path: Path) -> LaunchOptions:
 
 def never() -> bool:
     return False
+
+
+def test_several_workers_are_not_one(options: LaunchOptions) -> None:
+    with pytest.raises(SuiteError, match="runs of 2 workers need Ray; leave --address none out"):
+        launcher(options)([replace(spec(), workers=2)], options, lambda event: None, never)
 
 
 def test_a_failed_run_does_not_stop_the_others(options: LaunchOptions) -> None:
@@ -128,23 +134,6 @@ def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_nothing_to_do(options: LaunchOptions) -> None:
     assert local.launch([], options, lambda event: None, never) == Outcome()
-
-
-def test_lanes_that_fit() -> None:
-    laptop, server = {"CPU": 8.0, "memory": 16e9}, {"CPU": 64.0, "GPU": 4.0, "memory": 256e9}
-    assert lanes_that_fit([laptop], cpus=1, gpus=0, memory=1e9) == 8
-    assert lanes_that_fit([laptop], cpus=3, gpus=0, memory=1e9) == 2
-    assert lanes_that_fit([laptop], cpus=1, gpus=0, memory=4e9) == 4
-    assert lanes_that_fit([laptop], cpus=1, gpus=0, memory=1e12) == 1  # tried all the same
-    assert lanes_that_fit([server, laptop], cpus=1, gpus=1, memory=1e9) == 4
-    assert lanes_that_fit([server], cpus=1, gpus=0.5, memory=1e9) == 8
-    assert lanes_that_fit([server], cpus=1, gpus=0.4, memory=1e9) == 8  # two to a GPU
-    assert lanes_that_fit([server], cpus=1, gpus=1 / 3, memory=1e9) == 12
-    assert lanes_that_fit([server, server], cpus=32, gpus=1, memory=1e9) == 4  # by cores
-    for cpus, gpus in ((9, 0), (1, 1)):
-        with pytest.raises(SuiteError, match="the largest node has 8 CPUs and 0 GPUs; lower --cpus-per-run") as caught:
-            lanes_that_fit([laptop], cpus=cpus, gpus=gpus, memory=1e9)
-        assert caught.value.code is Exit.ENVIRONMENT
 
 
 def test_launching_here_needs_no_ray() -> None:

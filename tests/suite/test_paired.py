@@ -109,6 +109,7 @@ def test_below_five_pairs_there_are_too_few(number: int, few: bool) -> None:
         ({"protocol": "toy-b4i2"}, "anchor was not run there"),
         ({"protocol_id": "another"}, "anchor was run on another protocol of that name"),
         ({"precision": "bf16"}, "anchor was run with fp32, not bf16"),
+        ({"workers": 2}, "anchor was run with fp32, not fp32, 2 workers"),
         ({"data": "others"}, "anchor was run on other images"),
         ({"avg": None}, "it has no avg"),
         ({"avg": float("nan")}, "it has no avg"),
@@ -146,6 +147,14 @@ def test_precisions_are_not_mixed() -> None:
     rows = pairs((0.6, 0.5), (0.7, 0.6)) + pairs((0.6, 0.9), precision="bf16")
     found = compare(rows, "widen", "anchor")
     assert [(each.label, len(each.pairs)) for each in found.streams] == [("toy-b0i2 (bf16)", 1), ("toy-b0i2 (fp32)", 2)]
+
+
+def test_workers_are_not_mixed_but_compared() -> None:
+    rows = pairs((0.6, 0.5), (0.7, 0.6)) + pairs((0.6, 0.9), workers=2)
+    labels = [each.label for each in compare(rows, "widen", "anchor").streams]
+    assert labels == ["toy-b0i2 (fp32)", "toy-b0i2 (fp32, 2 workers)"]
+    found = compare(rows, "widen@workers=2", "widen@workers=1")
+    assert [(each.label, len(each.pairs)) for each in found.streams] == [("toy-b0i2", 1)]
 
 
 def test_two_protocols_of_one_name_are_two() -> None:

@@ -121,6 +121,7 @@ def test_done_runs_are_left_out_and_failed_ones_are_not(tmp_path: Path) -> None:
         "order_seed": 1993,
         "train_seed": 0,
         "precision": "fp32",
+        "workers": 1,
         "done": True,
     }
 

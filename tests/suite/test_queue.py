@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from suite.events import Event
-from suite.queue import Claim, Line, Queue, serve
+from suite.line import Line, serve
+from suite.queue import HANGS, RELEASE, Claim, Queue
 
 
 class Clock:
@@ -39,7 +40,7 @@ def test_runs_are_handed_out_in_order_and_once() -> None:
     queue.report("one", "c", [ended("finished", "c")])
     state = queue.look()
     assert state.left == []
-    assert state.held == 0
+    assert state.holders == []
     assert kinds(state.events) == [("claimed", "a"), ("claimed", "b"), ("finished", "a"), ("claimed", "c"),
                                    ("failed", "b"), ("finished", "c")]  # fmt: skip
     assert queue.look().events == []
@@ -93,14 +94,14 @@ def test_stopping_offers_nothing_and_gives_back_what_a_dead_lane_had() -> None:
     assert queue.claim("two") == Claim()  # its process died and was started again: its state is saved
     state = queue.look()
     assert state.left == ["a", "b", "c"]
-    assert state.held == 0
+    assert state.holders == []
     assert kinds(state.events)[-2:] == [("stopped", "a"), ("stopped", "b")]
 
 
 def test_a_queue_started_anew_learns_of_claims_from_reports() -> None:
     queue = Queue(["a", "b"])
     queue.report("one", "a", [Event("progress", "a")])
-    assert queue.look().held == 1
+    assert queue.look().holders == ["one"]
     assert queue.claim("two").key == "b"
     queue.report("one", "a", [ended("finished", "a")])
     queue.report("two", "b", [ended("finished", "b")])
@@ -186,3 +187,97 @@ def test_what_was_told_last_is_sent_on_leaving() -> None:
         line.claim("one")
         line.tell(Event("lane", "", {"state": "broken"}))
     assert ("lane", "") in kinds(queue.look().events)
+
+
+def progress(key: str, trained: int) -> Event:
+    return Event("progress", key, {"trained": trained})
+
+
+def test_a_run_that_comes_further_between_deaths_is_never_given_up() -> None:
+    queue = Queue(["a"])
+    queue.claim("one")
+    for trained in range(1, 10):
+        queue.report("one", "a", [progress("a", trained)])
+        queue.died("one", "signal 9")
+        assert queue.claim("one") == Claim("a")
+    for _ in range(2):
+        queue.died("one", "signal 9")
+        claim = queue.claim("one")
+    assert "3 times" in claim.lost  # the last that came further, and two that did not
+
+
+def test_one_death_that_is_told_twice_counts_once() -> None:
+    queue = Queue(["a"])
+    queue.claim("one")
+    for _ in range(5):
+        queue.died("one", "signal 9")
+    assert queue.claim("one") == Claim("a")
+
+
+def test_a_lane_that_does_not_come_back_loses_its_run_to_another() -> None:
+    clock = Clock()
+    queue = Queue(["a", "b"], clock=clock)
+    queue.claim("one")
+    queue.died("one", "its node is gone")
+    clock.now += RELEASE - 1
+    assert queue.look().waiting == {1: 1}
+    clock.now += 2
+    state = queue.look()
+    assert state.waiting == {1: 2}
+    assert kinds(state.events)[-1] == ("stopped", "a")
+    assert queue.claim("two") == Claim("a")  # first of all
+    assert queue.claim("one") == Claim("b")  # when it does come back
+
+
+def test_the_loss_of_a_node_is_no_fault_of_its_runs() -> None:
+    queue = Queue(["a"])
+    for number in range(10):
+        assert queue.claim(f"lane{number}") == Claim("a")
+        queue.died(f"lane{number}", "its node is gone")
+        queue.release([f"lane{number}", "unknown"])
+
+
+def test_a_lane_that_was_given_up_too_early_keeps_what_it_finishes() -> None:
+    queue = Queue(["a"])
+    queue.claim("one")
+    queue.release(["one"])
+    queue.report("one", "a", [progress("a", 3)])  # it lives
+    assert queue.claim("two") == Claim()
+    queue.report("one", "a", [ended("finished", "a")])
+    assert queue.look().left == []
+
+
+def test_lanes_get_runs_of_their_size() -> None:
+    clock = Clock()
+    queue = Queue(["a", "b", "c"], sizes={"b": 2}, clock=clock)
+    assert queue.look().waiting == {1: 2, 2: 1}
+    assert queue.claim("big", 2).key == "b"
+    assert [queue.claim("one").key, queue.claim("two").key] == ["a", "c"]
+    assert queue.claim("bigger", 2) == Claim()
+    queue.report("big", "b", [ended("elsewhere", "b")])
+    assert queue.claim("three") == Claim()  # it is not waiting for that one
+    assert queue.claim("big", 2) == Claim(wait=2.0)
+    clock.now += 2
+    assert queue.claim("big", 2).key == "b"
+
+
+def test_a_run_of_which_nothing_is_heard_is_ended_and_tried_once_more() -> None:
+    clock = Clock()
+    queue = Queue(["a", "b"], stall=60.0, clock=clock)
+    for attempt in range(HANGS):
+        assert queue.claim("one") == Claim("a"), attempt
+        clock.now += 59
+        queue.report("one", "a", [progress("a", 1)])
+        assert queue.look().hung == []
+        queue.report("one", "a", [])  # a beat is no progress
+        clock.now += 61
+        assert queue.look().hung == []  # the pause before was 59 seconds: this one may be five times as long
+        clock.now += 5 * 59
+        assert queue.look().hung == ["one"]
+        queue.died("one", "nothing was heard of its run for 1 minutes: it was ended", True)
+        assert queue.look().hung == []
+    claim = queue.claim("one")
+    assert (claim.key, claim.kind) == ("a", "hung")
+    assert "2 times" in claim.lost
+    queue.report("one", "a", [ended("failed", "a")])
+    assert queue.claim("one") == Claim("b")

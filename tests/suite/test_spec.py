@@ -20,6 +20,16 @@ def test_keys_are_those_of_records_that_were_written_before(method: str, key: st
     assert spec(method).key == spec(method, precision="fp32").key == key
 
 
+def test_workers_are_part_of_what_a_run_is_where_there_are_several() -> None:
+    keys = {number: spec("replay", workers=number).key for number in (1, 2, 3)}
+    assert keys[1] == spec("replay").key
+    assert len(set(keys.values())) == 3
+    assert "workers" not in spec("replay").identity()
+    assert spec("replay", workers=2).identity()["workers"] == 2
+    assert spec("replay", workers=2).label == "replay digits-b0i2 o1993 s0 x2"
+    assert spec("replay", workers=2, precision="bf16").label == "replay digits-b0i2 o1993 s0 bf16 x2"
+
+
 def test_a_label_has_the_precision_unless_it_is_the_usual_one() -> None:
     assert spec("grace", seeds=[3]).label == "grace digits-b0i2 o1993 s3"
     assert spec("grace", precision="bf16").label == "grace digits-b0i2 o1993 s0 bf16"

@@ -228,6 +228,7 @@ def test_a_sweep_without_a_name_is_called_after_its_content() -> None:
     assert name != sweep_name(wanted(seeds=[1]))
     assert name == sweep_name(wanted(precision="fp32"))
     assert name != sweep_name(wanted(precision="bf16")) != sweep_name(wanted(precision="tf32"))
+    assert name == sweep_name(wanted(workers=1)) != sweep_name(wanted(workers=2))
     assert sweep_name(wanted(name="mine")) == "mine"
     assert "/" not in sweep_name(wanted(protocols=["cifar100-b0i5+m=20/class"]))
 

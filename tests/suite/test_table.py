@@ -16,7 +16,8 @@ from tests.suite.records_for_tests import record, ten_rows
 
 def made(number: int, **changes: Any) -> dict[str, Any]:
     """A row with figures put in: avg, last, forgetting and whatever else a test is about."""
-    known = {"method", "stream", "order", "seed", "right", "smoke", "precision", "config", "readouts", "branches"}
+    known = {"method", "stream", "order", "seed", "right", "smoke", "precision", "workers", "config", "readouts",
+             "branches"}  # fmt: skip
     settings = {name: changes.pop(name) for name in known & set(changes)}
     return {**result_row(record(number, **settings)), **changes}
 
@@ -171,6 +172,16 @@ def test_another_precision_is_another_line() -> None:
     counts = {line.name: line.entries[0].n for block in table.blocks for line in block.lines}
     assert counts == {"Anchor": 1, 'Widen precision="bf16"': 1, 'Widen precision="fp32"': 2}
     assert "unlike environments: precisions bf16, fp32" in table.warnings
+
+
+def test_more_workers_are_another_line() -> None:
+    rows = [made(number, seed=number) for number in (1, 2)]
+    table = Table.of([*rows, made(3, workers=2), made(4, method="anchor")])
+    counts = {line.name: line.entries[0].n for block in table.blocks for line in block.lines}
+    assert counts == {"Anchor": 1, "Widen workers=1": 2, "Widen workers=2": 1}
+    assert "unlike environments: workers 1, 2" in table.warnings
+    assert any("workers of a run: 1, 2" in note for note in table.notes)
+    assert not any("workers" in note for note in Table.of(rows).notes)
 
 
 def test_one_name_for_two_protocols_is_two_columns() -> None:

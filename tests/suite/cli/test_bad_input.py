@@ -52,7 +52,11 @@ def one_line(said: Said, code: Exit, *words: str) -> None:
         ((*DER, "--precision", "half"), Exit.USAGE, ["unknown precision", "bf16, fp32, tf32"]),
         (("run", *DER[1:], "--engine", "egaer"), Exit.USAGE, ["unknown engine", 'mean "eager"', "auto, compiled"]),
         (("resume", "--engine", "fast"), Exit.USAGE, ["unknown engine", "auto, compiled, eager, plain"]),
-        (("run", *DER[1:], "--gpus-per-run", "2"), Exit.USAGE, ["--gpus-per-run"]),
+        (("run", *DER[1:], "--gpus-per-run", "1.5"), Exit.USAGE, ["--gpus-per-run 1.5", "a fraction up to 1", "whole"]),
+        (("run", *DER[1:], "--gpus-per-run", "2", "--workers", "3"), Exit.USAGE, ["--gpus-per-run 2", "3 workers"]),
+        (("run", *DER[1:], "--gpus-per-run", "2", "--workers", "1"), Exit.USAGE, ["--gpus-per-run 2", "1 worker"]),
+        (("run", *DER[1:], "--workers", "2", "--address", "none"), Exit.USAGE, ["2 workers", "Ray", "--address none"]),
+        ((*DER, "--workers", "0"), Exit.USAGE, ["--workers"]),
         # names
         (("show", "gracee"), Exit.SPEC, ['"grace"']),
         (("show", "nothing-alike"), Exit.SPEC, ["list shows all"]),

@@ -11,7 +11,9 @@ import protocols
 from grace.methods import METHODS
 from grace.nets import BACKBONES
 from grace.streams.registry import DATASETS
+from suite.cli.launching import placed
 from suite.cli.main import VERBS
+from suite.errors import SuiteError
 from suite.sweep import resolve, sweep_of
 from tests.suite.cli.conftest import Call
 
@@ -83,6 +85,7 @@ def test_plan_is_the_runs_of_the_sweep(call: Call) -> None:
             "order_seed": 1993,
             "train_seed": spec.train_seed,
             "precision": "fp32",
+            "workers": 1,
             "done": False,
         }
         for spec in resolve(sweep)
@@ -143,6 +146,31 @@ def test_a_precision_is_planned_and_handed_on(call: Call, tmp_path: Path) -> Non
     assert [run["precision"] for run in call("plan", "sweep.toml", "--json").json["runs"]] == ["tf32"]
     assert "run sweep.toml" in call("plan", "sweep.toml").out
     assert call("plan", "sweep.toml", "--precision", "fp32", "--json").json == call(*usual, "--json").json
+
+
+def test_workers_are_planned_and_handed_on(call: Call, tmp_path: Path) -> None:
+    usual = ("plan", "-m", "der", "-p", "digits-b0i2")
+    said = call(*usual, "--workers", "3")
+    assert "workers   3: global batch 128, 42 or 43 on each; another class of results than one worker's" in said.out
+    (line,) = [line for line in said.out.splitlines() if line.startswith("next: ")]
+    assert line.endswith("--seeds 0 --workers 3")
+    copied = shlex.split(line.partition(" run ")[2])
+    assert call("plan", *copied, "--json").json == call(*usual, "--workers", "3", "--json").json
+    assert "workers" not in call(*usual).out
+    assert call(*usual, "--workers", "1", "--json").json == call(*usual, "--json").json
+    (tmp_path / "sweep.toml").write_text('methods = ["der"]\nprotocols = ["digits-b0i2"]\nworkers = 2\n')
+    assert [run["workers"] for run in call("plan", "sweep.toml", "--json").json["runs"]] == [2]
+
+
+def test_gpus_of_a_run_are_workers_with_one_each() -> None:
+    sweep = sweep_of({"methods": ["der"], "protocols": ["digits-b0i2"]}, "test")
+    both = placed(sweep, {"gpus_per_run": 2.0})
+    assert (both.workers, both.launch.gpus_per_run) == (2, 1.0)
+    again = placed(both, {"gpus_per_run": 2.0}, kept=True)
+    assert (again.workers, again.launch.gpus_per_run) == (2, 1.0)
+    assert placed(sweep, {"gpus_per_run": 0.5}).workers == 1
+    with pytest.raises(SuiteError, match="these runs have 1 worker; --gpus-per-run 1 gives each worker one"):
+        placed(sweep, {"gpus_per_run": 2.0}, kept=True)
 
 
 def test_plan_writes_nothing(call: Call, tmp_path: Path) -> None:

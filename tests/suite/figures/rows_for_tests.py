@@ -28,11 +28,12 @@ def row(
     return {
         "key": f"{next(NUMBERS):016x}", "method": method, "protocol": name, "protocol_id": name, "train_seed": seed,
         "order_seed": 1993, "title": about.title, "family": about.family, "reference": about.reference, "config": {},
-        "precision": "fp32", "smoke": False, "plugin": "", "curve": list(curve), "avg": sum(curve) / len(curve),
-        "last": curve[-1], "tasks": len(curve), "classes": 2 * len(curve), "notes": [{}] * len(curve),
-        "matrix": [[value] * (t + 1) for t, value in enumerate(curve)], "params_curve": list(parameters),
-        "params_final": parameters[-1], "exemplar_mb": 2.0, "survey_mb": 6.0, "memory_mb": 7.5,
-        "alignment": alignment, "base_protocol": protocol, "budget_mb": None, "settled": True, **more,
+        "precision": "fp32", "workers": 1, "smoke": False, "plugin": "", "curve": list(curve),
+        "avg": sum(curve) / len(curve), "last": curve[-1], "tasks": len(curve), "classes": 2 * len(curve),
+        "notes": [{}] * len(curve), "matrix": [[value] * (t + 1) for t, value in enumerate(curve)],
+        "params_curve": list(parameters), "params_final": parameters[-1], "exemplar_mb": 2.0,
+        "survey_mb": 6.0, "memory_mb": 7.5, "alignment": alignment,
+        "base_protocol": protocol, "budget_mb": None, "settled": True, **more,
     }  # fmt: skip
 
 

@@ -23,6 +23,8 @@ def spec_of(command: str) -> RunSpec:
     values |= {"orders": [int(options["--orders"][0])], "seeds": [int(options["--seeds"][0])]}
     if "--precision" in options:
         values["precision"] = options["--precision"][0]
+    if "--workers" in options:
+        values["workers"] = int(options["--workers"][0])
     if "--limit-epochs" in options:
         values["limit_epochs"] = int(options["--limit-epochs"][0])
     (spec,) = resolve(assigned(sweep_of(values, "test"), options.get("--set", [])))
@@ -30,7 +32,7 @@ def spec_of(command: str) -> RunSpec:
 
 
 def row(spec: RunSpec) -> dict[str, Any]:
-    fields = ("method", "order_seed", "train_seed", "precision", "smoke", "config", "plugin")
+    fields = ("method", "order_seed", "train_seed", "precision", "workers", "smoke", "config", "plugin")
     return {**{name: getattr(spec, name) for name in fields}, "protocol": spec.protocol.name}
 
 
@@ -41,6 +43,7 @@ def row(spec: RunSpec) -> dict[str, Any]:
         {"seeds": [3], "orders": [7], "precision": "bf16"},
         {"method": {"foster": {"initial": {"epochs": 7, "lr": 0.025}}}},
         {"limit_epochs": 2},
+        {"workers": 2},
     ],
 )
 def test_the_same_run_comes_of_the_command(values: dict[str, Any]) -> None:
@@ -59,4 +62,6 @@ def test_what_is_not_known_here_is_still_named() -> None:
 def test_a_failed_run_is_named_by_its_label() -> None:
     command = again("foster digits-b0i2 o1993 s2 tf32", "grace-suite")
     assert command.endswith("-m foster -p digits-b0i2 --orders 1993 --seeds 2 --precision tf32")
+    command = again("foster digits-b0i2 o1993 s2 bf16 x3", "grace-suite")
+    assert command.endswith("--seeds 2 --precision bf16 --workers 3")
     assert again("no label", "grace-suite") == ""

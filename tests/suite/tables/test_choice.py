@@ -131,7 +131,12 @@ def test_labels_are_read_back() -> None:
         "order_seed": 1993,
         "train_seed": 0,
         "precision": "fp32",
+        "workers": 1,
     }
+    for label, facts in (("s2 x12", ("fp32", 12)), ("s2 bf16 x2", ("bf16", 2)), ("s2 tf32", ("tf32", 1))):
+        found = tried(f"widen toy o1 {label}")
+        assert found is not None
+        assert (found["precision"], found["workers"]) == facts
     assert tried("widen toy o1 s2 bf16")["precision"] == "bf16"  # type: ignore[index]
     assert tried("nothing of the kind") is None
 

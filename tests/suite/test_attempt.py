@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import multiprocessing
+import os
 import re
+import socket
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -18,10 +21,12 @@ import torch
 from grace.checks import DataError
 from grace.training.trainer import NonFiniteLoss, Stopped
 from suite import execute as module
+from suite import logs
+from suite.attempt import attempt
 from suite.diagnosis import failure_of
 from suite.errors import Exit, SuiteError
 from suite.events import Event
-from suite.execute import attempt, device_for, exact
+from suite.execute import device_for, exact
 from suite.launch import LaunchOptions
 from suite.provenance import code, environment
 from suite.store import Store
@@ -223,11 +228,85 @@ def test_a_full_disk_ends_the_launch_in_one_line(
     number: int, store: Store, options: LaunchOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail_with(OSError(number, "full"), monkeypatch)
+    options = replace(options, patience_minutes=0)
     with pytest.raises(SuiteError, match=f"cannot write to {options.root}: .*the same command goes on") as caught:
         run(spec(), store, options)
     assert caught.value.code is Exit.ENVIRONMENT
     with store.lock(spec().key).acquire(timeout=0):
         pass  # let go of
+
+
+def test_a_run_waits_for_a_disk_that_is_full_for_now_and_goes_on(
+    store: Store, options: LaunchOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full at the second checkpoint, as torch says it: in an error of its own."""
+    saved: list[Path] = []
+    whole = module.run_stream
+
+    def full_once(*arguments: Any, **named: Any) -> Any:
+        from grace.training import checkpoint
+
+        real = checkpoint.save
+
+        def save(path: Path, state: dict[str, Any]) -> None:
+            saved.append(path)
+            if len(saved) == 2:
+                try:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                except OSError as error:
+                    raise RuntimeError("PytorchStreamWriter failed writing file") from error
+            real(path, state)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(checkpoint, "save", save)
+            return whole(*arguments, **named)
+
+    monkeypatch.setattr(module, "run_stream", full_once)
+    end, events = run(spec(), store, options)
+    assert end.kind == "finished"
+    waits = [event.fields["reason"] for event in events if event.fields.get("state") == "waiting"]
+    assert waits == [f"waiting up to 10 minutes: cannot write to {options.root}: No space left on device"]
+    monkeypatch.setattr(module, "run_stream", whole)
+    other = Store.open(tmp_path / "other", write=True)
+    run(spec(), other, replace(options, root=other.root))
+    assert store.read(spec().key).digest() == other.read(spec().key).digest()
+
+
+def test_a_run_waits_for_a_root_that_is_gone_for_now_and_goes_on(
+    store: Store, options: LaunchOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = options.root.with_name("elsewhere")
+    back = threading.Timer(1.5, lambda: beside.rename(options.root))
+    events: list[Event] = []
+
+    def observe(event: Event) -> None:
+        events.append(event)
+        if event.kind == "task" and event.fields["task"] == 1 and not back.ident:
+            options.root.rename(beside)
+            back.start()
+
+    end = attempt(spec(), store, options, observe, never, CODE)
+    assert end.kind == "finished"
+    assert [event.fields["reason"] for event in events if event.kind == "lane"] == [
+        f"waiting up to 10 minutes: results root {options.root} is gone: No such file or directory"]  # fmt: skip
+    assert store.done(spec().key)
+    assert not beside.exists()
+    tasks = [event.fields["task"] for event in events if event.kind == "task"]
+    assert tasks in ([0, 1, 2, 3, 4], [0, 1, 1, 2, 3, 4], [0, 1, 2, 2, 3, 4])  # no more than one is learned again
+
+
+def test_a_run_tells_its_log_how_it_goes(store: Store, options: LaunchOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(spec(), store, options)
+    text = logs.path(store.root, spec().key).read_text()
+    assert [line.partition(" ")[2].partition(":")[0] for line in text.splitlines()] == [
+        f"run {spec().label} ({spec().key}) on {socket.gethostname()}, cpu, process {os.getpid()}",
+        "task 1 of 5, initial, epoch 1 of 1",
+        *(f"task {task} of 5" for task in range(1, 6)),
+        "finished",
+    ]
+    fail_with(ValueError("it broke"), monkeypatch)
+    run(spec(1), store, options)
+    assert logs.last_words(logs.path(store.root, spec(1).key)).endswith("failed ValueError: it broke")
 
 
 def test_a_loss_that_is_not_finite_is_found(store: Store, options: LaunchOptions) -> None:
@@ -297,7 +376,7 @@ def test_a_gpu_that_is_not_there() -> None:
 
 def test_options_that_cannot_be_meant(tmp_path: Path) -> None:
     for bad in ({"cpus_per_run": 0}, {"gpus_per_run": 2}, {"gpus_per_run": -0.5}, {"max_concurrent": 0}):
-        with pytest.raises(SuiteError, match=f"--{next(iter(bad)).replace('_', '-')} must") as caught:
+        with pytest.raises(SuiteError, match=rf"{next(iter(bad)).replace('_', '.')} must") as caught:
             LaunchOptions(root=tmp_path, data=tmp_path, **bad)  # type: ignore[arg-type]
         assert caught.value.code is Exit.USAGE
     with pytest.raises(SuiteError, match=r'unknown engine "egaer"; did you mean "eager"\? known: auto, ') as caught:

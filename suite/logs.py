@@ -1,0 +1,102 @@
+"""The log of each run, `logs/<key>.log` under the root: what it told, and whatever its process printed meanwhile."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+KEPT = 2**20  # bytes of earlier attempts' logs that stay
+WORDS = 200  # characters of a last line
+
+
+def path(root: Path, key: str) -> Path:
+    """Return the file of a run's log."""
+    return root / "logs" / f"{key}.log"
+
+
+def write(file: Path, text: str) -> None:
+    """Append a line with the time. A log is a comfort: that it cannot be written is no reason to end a run."""
+    with suppress(OSError):
+        file.parent.mkdir(exist_ok=True)
+        with file.open("a", encoding="utf-8", errors="replace") as log:
+            log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
+
+
+@contextmanager
+def captured(file: Path) -> Iterator[None]:
+    """Send what this process prints to the log, from Python or not, and where it was when it crashes."""
+    try:
+        file.parent.mkdir(exist_ok=True)
+        if file.exists() and file.stat().st_size > KEPT:
+            os.replace(file, file.with_suffix(".log.1"))
+        log = file.open("ab", buffering=0)
+    except OSError:
+        yield
+        return
+    with log:
+        before = [os.dup(number) for number in (1, 2)]
+        _onto(log.fileno(), log.fileno())
+        faulthandler.enable(log)
+        try:
+            yield
+        finally:
+            faulthandler.disable()
+            _onto(*before)
+            for number in before:
+                os.close(number)
+
+
+def _onto(out: int, err: int) -> None:
+    """Let the standard streams end in these descriptors."""
+    with suppress(OSError, ValueError):  # of a full disk, or closed
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+
+
+def last_words(file: Path) -> str:
+    """Return the line of a log that says most of a crash: a fatal error's, else the last one; or nothing."""
+    lines = [line.strip() for line in tail(file).splitlines() if line.strip()]
+    fatal = [line for line in lines if line.startswith(("Fatal Python error", "terminate called"))]
+    return ([*lines, *fatal] or [""])[-1][:WORDS]
+
+
+def tail(file: Path, size: int = 4096) -> str:
+    """Return the last `size` bytes of a log as text, or nothing where there is none."""
+    try:
+        with file.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - size))
+            return log.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+class Follower:
+    """Yields what is new in some files since it was last asked, line by line."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, int] = {}
+
+    def follow(self, file: Path) -> None:
+        """Begin with what a file gets from now on."""
+        with suppress(OSError):
+            self._read.setdefault(file, file.stat().st_size if file.exists() else 0)
+
+    def news(self) -> Iterator[tuple[Path, str]]:
+        """Yield whole lines that are new, with the file that they stand in."""
+        for file, seen in list(self._read.items()):
+            try:
+                with file.open("rb") as log:
+                    log.seek(seen)
+                    whole = log.read().rpartition(b"\n")[0]
+            except OSError:
+                continue
+            self._read[file] = seen + len(whole) + bool(whole)
+            for line in whole.decode(errors="replace").splitlines():
+                yield file, line
