@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from grace.contract import Contract, WatchedTrainer
 from grace.footprint import Footprint, footprint
 from grace.learner import Learner, Readouts
 from grace.nets.arithmetic import PLAIN, computing
+from grace.storage.folders import Folder
 from grace.streams.protocol import Protocol
 from grace.streams.samples import Dataset, Task
 from grace.streams.stream import tasks
@@ -66,7 +66,7 @@ def run_stream(
     test: Dataset,
     *,
     seed: int,
-    folder: Path | None = None,
+    folder: Folder | None = None,
     device: torch.device | None = None,
     observe: Observer = lambda progress: False,
     checkpoint_seconds: float = 60.0,
@@ -215,7 +215,7 @@ def evaluation_flops(readouts: Readouts, task: Task, trainer: Trainer) -> int:
     return int(counter.get_total_flops())
 
 
-def _tidy(folder: Path | None, done: int) -> None:
+def _tidy(folder: Folder | None, done: int) -> None:
     """Remove the phase files of the first `done` tasks: the stream's checkpoint holds what they led to."""
     for path in [] if folder is None else folder.glob("task*-*.pt"):
         if int(path.name.removeprefix("task").partition("-")[0]) < done:

@@ -40,9 +40,9 @@ def measured(store: Store) -> Look:
     from suite.account import branches, survey_bytes
 
     def look(key: str) -> Measured | None:
-        if not store.done(key):
+        record = next(store.records([key], arrays=False), None)
+        if record is None:
             return None
-        record = store.read(key, predictions=False)
         return Measured(branches(record)[-1], max(survey_bytes(task.footprint) for task in record.tasks))
 
     return look

@@ -129,6 +129,7 @@ def _worked(
         store.clean(spec.key)
         event = Event("finished", spec.key, {"seconds": time.monotonic() - clock})
     logs.write(log, " ".join(filter(None, [event.kind, event.fields.get("reason")])))
+    logs.keep(store.root, spec.key)
     if device.type == "cuda":
         torch.cuda.empty_cache()  # runs that share the device may need what this one held
     return event
@@ -174,7 +175,9 @@ class _Wait:
     def event(self, run: str) -> Event:
         """Return the event that gives the run back until it is worth trying again: the longer the wait, the later."""
         pause = min(max((time.monotonic() - self.since) / PATIENT, SOON), LATE)
-        return Event("elsewhere", run, {"shared": self.key, "pause": pause})
+        return Event(
+            "elsewhere", run, {"shared": self.key, "pause": pause, "reason": "another run trains its first task"}
+        )
 
 
 _waits: dict[str, _Wait] = {}  # by run, in this process

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from grace.checks import DataError
+from grace.storage.folders import Folder
+from grace.storage.objects import ObjectPath
 from grace.streams.registry import DATASETS
 from suite.errors import SuiteError
 from suite.provenance import PACKAGE
@@ -50,7 +52,7 @@ class Finding:
     text: str  # what is there, or what is wrong and what to do
 
 
-def examine(root: Path, data: Path) -> Iterator[Finding]:
+def examine(root: Folder, data: Path) -> Iterator[Finding]:
     """Yield the findings, each as soon as it is known."""
     yield _python()
     yield from _packages()
@@ -169,12 +171,14 @@ def _machine() -> Finding:
     return Finding("machine", "good", f"{cores} cores, {pages / 2**30:.0f} GiB memory")
 
 
-def _root(root: Path) -> Finding:
+def _root(root: Folder) -> Finding:
     """Look at the results folder without making it."""
     try:
         store = Store.open(root)
     except SuiteError as error:
         return Finding("results", "bad", str(error))
+    if isinstance(root, ObjectPath):
+        return Finding("results", "good", f"{root}: {len(store.keys())} records")
     there = root.absolute()
     while not there.exists():
         there = there.parent

@@ -27,8 +27,8 @@ class Event:
     * finished: seconds, or already = True when its record was there
     * failed: the fields of a `suite.record.Failure`
     * stopped: nothing; the state is saved
-    * elsewhere: nothing, another process is at it; or shared (key of the first task that another run trains for it) and
-      pause (seconds until it is worth trying again)
+    * elsewhere: nothing, another process is at it; or shared (key of the first task that another run trains for it),
+      pause (seconds until it is worth trying again) and reason
     * lane: state, and by state: "connecting" address (None: a Ray of our own), "connected" nothing, "starting" lanes,
       "ready" lane, host and device (where its runs are worked on from now on; on Ray also process), "lost" lane and
       reason (it is launched again), "broken" lane, reason and code (an exit code), "waiting" reason (what is gone for

@@ -13,6 +13,7 @@ import torch
 from grace.checks import DataError
 from grace.nets import backbone_factory
 from grace.run import run_stream
+from grace.storage.folders import Folder
 from grace.streams.catalogue import DatasetSpec
 from grace.streams.datasets import fingerprint, load
 from grace.streams.samples import Dataset
@@ -31,7 +32,7 @@ from suite.spec import RunSpec
 
 def execute(
     spec: RunSpec,
-    folder: Path,
+    folder: Folder,
     *,
     data: Path,
     download: bool,
@@ -42,7 +43,7 @@ def execute(
     observe: Observer,
     origin: Mapping[str, Any],
     ranks: Ranks = ALONE,
-    shared: Path | None = None,
+    shared: Folder | None = None,
 ) -> RunRecord:
     """Work on one run, going on from what `folder` holds, and return its record.
 
@@ -87,6 +88,7 @@ def execute(
     provenance = {
         **origin,
         **where,
+        "device_bytes": torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None,
         "method": {"title": learner_class.title, "family": learner_class.family, "reference": learner_class.reference},
         **({"plugin": plugin.provenance()} if plugin else {}),
         "data": content,

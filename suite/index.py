@@ -20,10 +20,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from grace.storage.folders import Folder, at_once, entries
+from grace.storage.writing import place
 from suite.record import jsonable
 from suite.results import result_row
 from suite.store import Store
-from suite.writing import place
 
 MANY = 256  # rows that are worth starting processes for, and telling people about
 PART = 32  # records that a process takes at a time
@@ -61,15 +62,17 @@ def indexed_rows(store: Store, told: Callable[[int], None] = lambda count: None)
 class Index:
     """The lines below one folder. Trouble with the disk is no trouble: what is not read is made again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Folder) -> None:
         self.folder = folder
-        self.files: dict[Path, tuple[int, dict[str, bytes]]] = {}  # lines in it, and those that hold
+        self.files: dict[Folder, tuple[int, dict[str, bytes]]] = {}  # lines in it, and those that hold
 
     def read(self, stamps: Mapping[str, str]) -> dict[str, bytes]:
         """Return the line of each run whose files have the stamp that they had."""
         for _ in range(3):  # a file that vanishes was taken into a larger one, by another process
             with suppress(FileNotFoundError):
-                self.files = {path: _lines(path, stamps) for path in self._own()}
+                own = self._own()
+                read = at_once(self.folder, lambda path: _lines(path, stamps), own)
+                self.files = dict(zip(own, read, strict=True))
                 break
         found: dict[str, bytes] = {}
         for _, held in self.files.values():
@@ -83,7 +86,7 @@ class Index:
         """
         there = [held for _, held in self.files.values()]
         wasteful = sum(count for count, _ in self.files.values()) > 2 * len({key for held in there for key in held})
-        whole, taken = dict(lines), list[Path]()
+        whole, taken = dict(lines), list[Folder]()
         for path, (_, held) in sorted(self.files.items(), key=lambda item: len(item[1][1])):
             if wasteful or len(held) <= len(whole):
                 whole |= held
@@ -97,16 +100,17 @@ class Index:
             for path in (*taken, *self._forgotten()):
                 path.unlink(missing_ok=True)
 
-    def _own(self) -> list[Path]:
+    def _own(self) -> list[Folder]:
         with suppress(OSError):
-            return sorted(self.folder.glob(f"rows-{version()}-*.jsonl"))
+            return sorted([*self.folder.glob(f"rows-{version()}-*.jsonl")])
         return []
 
-    def _forgotten(self) -> list[Path]:
+    def _forgotten(self) -> list[Folder]:
         """Return what other versions left, and writers that were killed, long ago."""
         before = time.time() - FORGOTTEN
-        others = set(self.folder.glob("rows-*")) - set(self._own())
-        return [path for path in others if path.stat().st_mtime < before]
+        found, own = entries(self.folder), {path.name for path in self._own()}
+        old = (name for name, entry in found.items() if entry.st_mtime < before and name not in own)
+        return [self.folder / name for name in old if name.startswith("rows-")]
 
 
 @cache
@@ -117,7 +121,7 @@ def version() -> str:
     return hashlib.blake2b(b"\0".join(texts), digest_size=8).hexdigest()
 
 
-def _lines(path: Path, stamps: Mapping[str, str]) -> tuple[int, dict[str, bytes]]:
+def _lines(path: Folder, stamps: Mapping[str, str]) -> tuple[int, dict[str, bytes]]:
     """Return how many lines a file has, and by key those that are whole and whose record is still the same."""
     try:
         lines = path.read_bytes().splitlines()
@@ -162,7 +166,7 @@ def _parsed(lines: list[bytes]) -> list[Row]:
     return rows
 
 
-def _made(root: Path, missing: Mapping[str, str]) -> Iterator[tuple[dict[str, bytes], list[str]]]:
+def _made(root: Folder, missing: Mapping[str, str]) -> Iterator[tuple[dict[str, bytes], list[str]]]:
     """Yield rows, part by part, as lines by key, and what to say of records that have none: if many, in processes."""
     keys = list(missing)
     parts = [{key: missing[key] for key in keys[start : start + PART]} for start in range(0, len(keys), PART)]
@@ -190,7 +194,7 @@ def processes() -> int:
     return min(PROCESSES, cores or 1)
 
 
-def _part(root: Path, stamps: Mapping[str, str]) -> tuple[dict[str, bytes], list[str]]:
+def _part(root: Folder, stamps: Mapping[str, str]) -> tuple[dict[str, bytes], list[str]]:
     store, lines = Store(root), dict[str, bytes]()
     for record in store.records(among=stamps):
         try:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grace.storage.folders import Folder
 from grace.training.engine import WAYS, Way
 from suite.errors import Exit, SuiteError, unknown
 from suite.events import Event
@@ -23,7 +26,7 @@ HERE = "none"  # the address that stands for this process
 class LaunchOptions:
     """Where and how runs are worked on; nothing here is part of what a run is. Raises SuiteError for bad values."""
 
-    root: Path
+    root: Folder
     data: Path
     download: bool = True
     address: str | None = None  # None: a Ray of our own; "auto", HOST:PORT or ray://...: a cluster; "none": no Ray
@@ -62,6 +65,13 @@ class LaunchOptions:
             raise error
         object.__setattr__(self, "root", self.root.expanduser().absolute())
         object.__setattr__(self, "data", self.data.expanduser().absolute())
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for the files of Ray and of who starts it: below the root, if that is one that can hold them."""
+        if isinstance(self.root, Path):
+            return self.root / "ray"
+        return Path(tempfile.gettempdir(), f"grace-suite-{getpass.getuser()}", "ray")
 
 
 def _usage(condition: bool, message: str) -> None:

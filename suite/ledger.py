@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from grace.storage.folders import Folder, at_once
+from grace.storage.writing import abandoned, place
 from suite.picture import Picture, restored
 
 SCHEMA = 1
@@ -33,7 +35,7 @@ class Ledger:
 
     def __init__(
         self,
-        root: Path,
+        root: Folder,
         sweep: str,
         look: Callable[[], Picture],
         warn: Callable[[str], object],
@@ -85,19 +87,20 @@ class Ledger:
         text = json.dumps({**state, "picture": self._look().plain()})
         self._guarded(lambda: self._both(text))
 
-    def _both(self, text: str) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+    def _both(self, told: str) -> None:
+        self._folder.parent.mkdir(exist_ok=True)  # and not the root, which may be gone for now
+        self._folder.mkdir(exist_ok=True)
         if self._keys != self._listed:
             keys = self._keys  # there may be others by the time that these are written
-            _place(self._folder / "runs.txt", "".join(f"{key}\n" for key in keys))
+            text = "".join(f"{key}\n" for key in keys)
+            place(self._folder / "runs.txt", text.encode(), durable=False)
             self._listed = keys
-        _place(self._path, text)
+        place(self._path, told.encode(), durable=False)  # it need not survive the machine
 
     def _tidy(self) -> None:
         """Remove what processes left that are at it no longer."""
-        for path in self._folder.glob("*.tmp-*"):
-            if time.time() - path.stat().st_mtime > SILENCE:
-                path.unlink(missing_ok=True)
+        for left in abandoned(self._folder, young=SILENCE):
+            left.unlink(missing_ok=True)
         for path in self._folder.glob("*.json"):
             told = _told(path)
             if told is None or told.state(told.age) in ("ended", "dead") or told.age > GONE:
@@ -136,18 +139,20 @@ class Told:
         """Return working, silent (it may be dead), dead or ended, where its news are `age` seconds old."""
         if self.end:
             return "ended"
-        if process()["space"] == self.process.get("space", "") != "":  # it would be seen from here
-            return "working" if born(self.process.get("pid", 0)) == self.process.get("born") else "dead"
+        if seen(self.process):
+            return "dead" if ended(self.process) else "working"
         return "working" if age < SILENCE else "silent"
 
 
-def told(root: Path, sweep: str) -> list[Told]:
+def told(root: Folder, sweep: str) -> list[Told]:
     """Return what the processes told that are or were at a sweep, the newest last; what cannot be read is left out."""
-    paths = (root / "live" / sweep).glob("*.json")
-    return sorted(filter(None, map(_told, paths)), key=lambda each: each.time)
+    folder = root / "live" / sweep
+    files: list[Folder] = [*folder.glob("*.json")]
+    found = at_once(folder, _told, files)
+    return sorted(filter(None, found), key=lambda each: each.time)
 
 
-def expected(root: Path, sweep: str) -> list[str]:
+def expected(root: Folder, sweep: str) -> list[str]:
     """Return the keys of a sweep's runs, as far as whoever was at it last knew; none where that is not known."""
     try:
         return (root / "live" / sweep / "runs.txt").read_text(encoding="utf-8").split()
@@ -162,6 +167,16 @@ def process() -> dict[str, Any]:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         space = f"{boot} {os.readlink('/proc/self/ns/pid')}"
     return {"host": socket.gethostname(), "pid": os.getpid(), "born": born(os.getpid()), "space": space}
+
+
+def seen(other: Mapping[str, Any]) -> bool:
+    """Tell whether a process would be seen from here."""
+    return bool(process()["space"] == other.get("space", "") != "")
+
+
+def ended(other: Mapping[str, Any]) -> bool:
+    """Tell whether it is certain that a process, as `process` tells of it, is no more."""
+    return seen(other) and born(other.get("pid", 0)) != other.get("born")
 
 
 def born(pid: int) -> str:
@@ -180,22 +195,10 @@ def _end(last: Picture, error: object) -> str:
     return "stopped" if error or last.waiting or last.running or last.elsewhere else "done"
 
 
-def _told(path: Path) -> Told | None:
+def _told(path: Folder) -> Told | None:
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         end = str(plain["end"])
         return Told(path.stem, dict(plain["process"]), float(plain["time"]), end, restored(plain["picture"]))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None  # being removed, cut short by a full disk, or of a version to come
-
-
-def _place(path: Path, text: str) -> None:
-    """Replace a file whole; it need not survive the machine."""
-    temporary = path.with_name(f"{path.name}.tmp-{os.urandom(4).hex()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise

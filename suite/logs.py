@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 import faulthandler
+import getpass
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from grace.storage.folders import Folder
+from grace.storage.writing import place
+
 KEPT = 2**20  # bytes of earlier attempts' logs that stay
 WORDS = 200  # characters of a last line
 
 
-def path(root: Path, key: str) -> Path:
-    """Return the file of a run's log."""
-    return root / "logs" / f"{key}.log"
+def path(root: Folder, key: str) -> Path:
+    """Return the file of a run's log, on this machine: where the root is an object store it is put there by `keep`."""
+    if isinstance(root, Path):
+        return root / "logs" / f"{key}.log"
+    return _beside() / "logs" / f"{key}.log"
+
+
+def _beside() -> Path:
+    return Path(tempfile.gettempdir(), f"grace-suite-{getpass.getuser()}")
+
+
+def keep(root: Folder, key: str) -> None:
+    """Put a run's log where its results are, unless it is there."""
+    if not isinstance(root, Path):
+        with suppress(OSError):
+            place(root / "logs" / f"{key}.log", path(root, key).read_bytes())
 
 
 def write(file: Path, text: str) -> None:
     """Append a line with the time. A log is a comfort: that it cannot be written is no reason to end a run."""
     with suppress(OSError):
-        file.parent.mkdir(exist_ok=True)
+        _folder(file)
         with file.open("a", encoding="utf-8", errors="replace") as log:
             log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
 
@@ -31,7 +49,7 @@ def write(file: Path, text: str) -> None:
 def captured(file: Path) -> Iterator[None]:
     """Send what this process prints to the log, from Python or not, and where it was when it crashes."""
     try:
-        file.parent.mkdir(exist_ok=True)
+        _folder(file)
         if file.exists() and file.stat().st_size > KEPT:
             os.replace(file, file.with_suffix(".log.1"))
         log = file.open("ab", buffering=0)
@@ -49,6 +67,11 @@ def captured(file: Path) -> Iterator[None]:
             _onto(*before)
             for number in before:
                 os.close(number)
+
+
+def _folder(file: Path) -> None:
+    """Make a log's folder; a root that is out of reach is not made anew."""
+    file.parent.mkdir(exist_ok=True, parents=file.parent.parent == _beside())
 
 
 def _onto(out: int, err: int) -> None:

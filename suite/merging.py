@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
 
+from grace.storage.folders import at_once
+from grace.storage.objects import ObjectPath
 from suite.errors import SuiteError
 from suite.store import Store
 
@@ -25,16 +29,10 @@ def merge(source: Store, into: Store, told: Callable[[int, int], None] = lambda 
     Checkpoints of unfinished runs stay where they are: whoever works on them holds their locks.
     """
     found, keys = Merged(), source.keys()
-    for number, key in enumerate(keys, 1):
-        if not into.done(key):
-            if into.adopt(source, key):
-                found.taken.append(key)
-        else:
-            try:
-                same = into.read(key).digest() == source.read(key).digest()
-            except SuiteError:  # damaged, and named
-                continue
-            (found.there if same else found.unlike).append(key)
+    far = source.root if isinstance(source.root, ObjectPath) else into.root
+    for number, (key, fate) in enumerate(zip(keys, at_once(far, partial(_fate, source, into), keys), strict=True), 1):
+        if fate:
+            getattr(found, fate).append(key)
         told(number, len(keys))
     kept = into.sweeps()
     for name, path in source.sweeps().items():
@@ -42,3 +40,13 @@ def merge(source: Store, into: Store, told: Callable[[int, int], None] = lambda 
             into.save_sweep(name, path.read_text(encoding="utf-8"), "json" if path.suffix == ".json" else "toml")
             found.sweeps.append(name)
     return found
+
+
+def _fate(source: Store, into: Store, key: str) -> Literal["taken", "there", "unlike", ""]:
+    """Copy a record unless there is one; return what became of it, nothing where it is damaged."""
+    if not into.done(key):
+        return "taken" if into.adopt(source, key) else ""
+    try:
+        return "there" if into.read(key).digest() == source.read(key).digest() else "unlike"
+    except SuiteError:  # damaged, and named
+        return ""

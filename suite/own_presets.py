@@ -10,13 +10,16 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grace.streams.protocol import Protocol
 from suite.configure import build
 from suite.declared import declared
 from suite.errors import SuiteError
 from suite.plugin import PluginError
+
+if TYPE_CHECKING:
+    from suite.sweep import Sweep
 
 ABOUT = ("source", "tuned_on")  # what a table holds besides settings
 Presets = dict[str, dict[str, dict[str, Any]]]  # method -> protocol -> settings, source, tuned_on
@@ -51,6 +54,13 @@ def own_preset(presets: Presets, method: str, protocol: Protocol) -> tuple[str, 
         if find_protocol(name).identity() == protocol.identity():
             return name, table
     return None
+
+
+def with_presets(sweep: Sweep) -> Sweep:
+    """Return the sweep with what its files of presets hold, unless it has that: what it began with stays."""
+    if sweep.presets or not sweep.preset_files:
+        return sweep
+    return sweep.model_copy(update={"presets": read_presets(sweep.preset_files)})
 
 
 def settings_in(table: Mapping[str, Any]) -> dict[str, Any]:

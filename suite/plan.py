@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from grace.nets import BACKBONES
 from suite.alignment import measured
 from suite.declared import declared
-from suite.errors import SuiteError
+from suite.finished import judged, kind
+from suite.packing import Peak
 from suite.plugin import PluginError
 from suite.resolver import Choice, Wish
 from suite.spec import RunSpec
 from suite.sweep import Sweep, resolution
 
 if TYPE_CHECKING:
+    from suite.record import Failure
     from suite.store import Store
 
 Bounds = tuple[int, int]  # least and most; equal where the number is certain
 KEPT = 5 * 2  # bytes per test image, task and readout: five classes of two bytes
-SAMPLE = 100  # finished runs read to judge times by
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,14 @@ class Planned:
     choice: Choice
     cost: Cost
     done: bool
-    failed: str  # why it failed before, or nothing
+    failure: Failure | None  # of an earlier try, if it is not done
     rate: float | None  # seconds per image of finished runs of its kind; None where there is none
+    peak: Peak | None  # of the most GPU memory among those
+
+    @property
+    def failed(self) -> str:
+        """Why it failed before, or nothing."""
+        return self.failure.reason if self.failure else ""
 
     @property
     def seconds(self) -> tuple[float, float] | None:
@@ -63,6 +68,7 @@ class Planned:
             "precision": spec.precision,
             "workers": spec.workers,
             "done": self.done,
+            "seconds": self.seconds,
         }
 
 
@@ -127,32 +133,18 @@ class Plan:
         return sum(run.seconds is None for run in self.left)
 
 
-def longest_first(runs: Sequence[Planned]) -> list[Planned]:
-    """Return runs in the order in which several at a time are done soonest: those that take longest begin.
-
-    By finished runs of the same kind; a kind without any is taken to be as fast per image as the others are in the
-    middle. Runs of which nothing is known come first, equal ones stay in their order.
-    """
-    typical = median([run.rate for run in runs if run.rate is not None] or [1.0])
-
-    def expected(run: Planned) -> float:
-        images = run.cost.images
-        return float("inf") if images is None else images[1] * (typical if run.rate is None else run.rate)
-
-    return sorted(runs, key=expected, reverse=True)
-
-
 def plan(sweep: Sweep, store: Store) -> Plan:
     """Return what the sweep wants and what of it the store lacks; raises SuiteError for whatever does not fit."""
     wanted = resolution(sweep, measured(store))
     pairs = wanted.runs
-    done = {spec.key for spec, _ in pairs if store.done(spec.key)}
+    done = store.finished(spec.key for spec, _ in pairs)
     failures = store.failures()
     costs: dict[tuple[str, str], Cost] = {}
     for spec, choice in pairs:  # runs of one kind share it; on an aligned protocol each may have its own memory
         if _alike(spec) not in costs:
             costs[_alike(spec)] = cost(replace(choice, protocol=spec.stream))
-    rates = _rates(store)
+    rates, peaks = judged(store)
+    kinds = ((spec, choice, kind(spec.identity())) for spec, choice in pairs)
     return Plan(
         [
             Planned(
@@ -160,10 +152,11 @@ def plan(sweep: Sweep, store: Store) -> Plan:
                 choice=choice,
                 cost=costs[_alike(spec)],
                 done=spec.key in done,
-                failed=failures[spec.key].reason if spec.key in failures and spec.key not in done else "",
-                rate=rates.get(_kind(spec.identity())),
+                failure=None if spec.key in done else failures.get(spec.key),
+                rate=rates.get(of),
+                peak=peaks.get(of),
             )
-            for spec, choice in pairs
+            for spec, choice, of in kinds
         ],
         wanted.wishes,
     )
@@ -217,25 +210,3 @@ def _images(choice: Choice, epochs: list[Bounds]) -> Bounds | None:
         images = per_class * size + (per_class * known if method.cumulative else kept)
         low, high, known = low + least * images, high + most * images, known + size
     return round(low), round(high)
-
-
-def _kind(spec: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what runs have in common whose time per image is alike; `spec` is a RunSpec's identity."""
-    protocol = spec["protocol"]
-    arithmetic = spec["precision"], spec.get("workers", 1)
-    return spec["method"], protocol["backbone"], protocol["dataset"]["name"], *arithmetic
-
-
-def _rates(store: Store) -> dict[tuple[Any, ...], float]:
-    """Return the median seconds per training image of finished runs, by kind."""
-    found: dict[tuple[Any, ...], list[float]] = {}
-    for key in store.keys()[-SAMPLE:]:
-        try:
-            record = store.read(key, predictions=False)
-        except SuiteError:  # damaged: set aside, and named by the store
-            continue
-        images = sum(phase["images"] for task in record.tasks for phase in task.phases)
-        seconds = sum(value for task in record.tasks for value in task.seconds.values())
-        if images:
-            found.setdefault(_kind(record.spec), []).append(seconds / images)
-    return {kind: median(rates) for kind, rates in found.items()}

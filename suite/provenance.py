@@ -29,11 +29,11 @@ def code() -> dict[str, Any]:
 
 @cache
 def sources() -> str:
-    """Return the digest of the library's code as it lies there, committed or not: 32 hexadecimal digits."""
-    digest, package = hashlib.blake2b(digest_size=16), Path(__file__).parents[1] / "grace"
-    for file in sorted(package.rglob("*.py")):
+    """Return the digest of the code that results come from, as it lies there: 32 hexadecimal digits."""
+    digest, here = hashlib.blake2b(digest_size=16), Path(__file__).parent
+    for file in sorted([*here.parent.glob("grace/**/*.py"), here / "execute.py"]):
         text = file.read_bytes()
-        digest.update(f"{file.relative_to(package).as_posix()} {len(text)}\n".encode() + text)
+        digest.update(f"{file.relative_to(here.parent).as_posix()} {len(text)}\n".encode() + text)
     return digest.hexdigest()
 
 

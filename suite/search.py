@@ -17,11 +17,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
+from grace.storage.writing import place
 from grace.streams.protocol import Protocol
 from grace.training.engine import Precision
 from suite.events import Event
 from suite.spec import RunSpec
-from suite.writing import place
 
 METRIC = "average incremental accuracy"
 FINALISTS = 3  # of the search, trained again with other seeds

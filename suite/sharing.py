@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grace.storage.folders import Folder
+from grace.storage.objects import ObjectPath
+from suite.lease import Lock
+from suite.lease import lock as lock_of
 from suite.provenance import sources
 from suite.spec import RunSpec
 
 if TYPE_CHECKING:
-    from filelock import FileLock
-
     from grace.training.shared import Sharing
 
 # Of what a run is, this shows in its first task only by what goes into the key there: recipe, weights, net and images.
@@ -25,20 +26,22 @@ APART_OF_PROTOCOL = {"increments", "budget", "schedule", "alignment"}
 HERE = {"ray", "host"}  # of the environment: nothing depends on them
 
 
-def folder(root: Path) -> Path:
+def folder(root: Folder) -> Folder:
     """Return where the shared tasks of a results folder lie; it need not exist."""
     return root / "shared"
 
 
-def lock(root: Path, key: str) -> FileLock:
+def lock(root: Folder, key: str) -> Lock:
     """Return the lock that whoever trains a shared task must hold; not acquired."""
+    if isinstance(root, ObjectPath):
+        return lock_of(root, f"shared-{key}")
     from filelock import FileLock
 
-    folder(root).mkdir(exist_ok=True)
-    return FileLock(folder(root) / f"{key}.lock")
+    (root / "shared").mkdir(exist_ok=True)
+    return FileLock(root / "shared" / f"{key}.lock")
 
 
-def free(root: Path, key: str) -> bool:
+def free(root: Folder, key: str) -> bool:
     """Whether nobody holds the lock of a shared task."""
     held = lock(root, key)
     try:
@@ -49,7 +52,7 @@ def free(root: Path, key: str) -> bool:
     return True
 
 
-def sharing(root: Path, spec: RunSpec, environment: Mapping[str, Any], data: str) -> Sharing:
+def sharing(root: Folder, spec: RunSpec, environment: Mapping[str, Any], data: str) -> Sharing:
     """Return how a run shares its first task. `environment` is of its record, `data` the images' fingerprint.
 
     What a run is in some way not known here parts it from others: only what is named above is left out.

@@ -10,6 +10,7 @@ from math import exp, floor, isfinite, log, prod
 from typing import Any, get_type_hints
 
 from grace.seeds import derive
+from suite.configure import toml_value
 from suite.errors import Exit, SuiteError, unknown
 
 FACTOR = 3.0  # how far from the settings in use a space goes that nobody described
@@ -130,17 +131,10 @@ def _values(text: str, body: str) -> tuple[Any, ...]:
     try:
         found = tomllib.loads(f"value = [{inner}]")["value"]
     except tomllib.TOMLDecodeError:
-        found = [_value(part.strip()) for part in inner.split(",")]
+        found = [toml_value(part.strip()) for part in inner.split(",")]
     if not found or "" in found:
         raise _usage(f"--search {text}: an empty value; spaces are written {SPELLINGS}")
     return tuple(value for i, value in enumerate(found) if value not in found[:i])
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def field_types(kind: type) -> dict[str, Any]:

@@ -8,10 +8,21 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from grace.storage.folders import Folder
 from grace.streams.protocol import Budget, Protocol
 from grace.training.engine import Precision
+from suite.errors import Exit, SuiteError
 
 SCHEMA = 1  # of records and keys; raised when either changes meaning
+
+
+def schema_of(mark: Folder) -> int:
+    """Return the version that a results root's store.json names; raises SuiteError where it names none, and OSError."""
+    try:
+        return int(json.loads(mark.read_text())["schema"])
+    except (ValueError, TypeError, KeyError):
+        message = f"{mark} does not say which version wrote it: restore it, or delete it if this version did"
+        raise SuiteError(message, Exit.ENVIRONMENT) from None
 
 
 @dataclass(frozen=True)

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import time
-from pathlib import Path
 
+from grace.storage.folders import Folder
+from grace.storage.writing import place
 from suite.errors import Exit, SuiteError
-from suite.writing import place
 
 EVERY = 2.0  # seconds between looks
 
 
-def ask(root: Path, sweep: str) -> None:
+def ask(root: Folder, sweep: str) -> None:
     """Ask every process that works on a sweep to stop at its next safe point; raises SuiteError (environment)."""
     path = _path(root, sweep)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        place(path, b"")
+        place(path, os.urandom(8).hex().encode())  # one wish is told from another by this, and not by any clock
     except OSError as error:
         raise SuiteError(f"{path} cannot be written: {error.strerror}", Exit.ENVIRONMENT) from error
 
 
 class Asked:
-    """Whether a sweep was asked to stop since this was made; the disk is looked at every few seconds at most."""
+    """Whether a sweep was asked to stop since this was made; the root is looked at every few seconds at most."""
 
-    def __init__(self, root: Path, sweep: str) -> None:
+    def __init__(self, root: Folder, sweep: str) -> None:
         self._path, self._looked, self._found = _path(root, sweep), -EVERY, False
         self._before = self._stamp()  # a wish of an earlier day
 
@@ -35,13 +36,12 @@ class Asked:
             self._found = self._stamp() not in (None, self._before)
         return self._found
 
-    def _stamp(self) -> tuple[int, int] | None:
+    def _stamp(self) -> bytes | None:
         try:
-            found = self._path.stat()
+            return self._path.read_bytes()
         except OSError:  # a disk that does not answer has no wishes
             return None
-        return found.st_mtime_ns, found.st_ino
 
 
-def _path(root: Path, sweep: str) -> Path:
+def _path(root: Folder, sweep: str) -> Folder:
     return root / "live" / sweep / "stop"

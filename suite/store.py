@@ -3,28 +3,28 @@
 `records/<key>.parquet` is the done mark of a run and appears whole, after its `predictions/<key>.parquet`.
 `work/<key>/` holds the checkpoints of a run that is not finished, `work/<key>.lock` says that somebody is at it,
 `failed/<key>.json` why one ended, `sweeps/` what was asked for, `damaged/` what could not be read, never deleted.
-`index/` is a copy of figures that records hold (suite/index.py) and may be deleted at any time.
+`index/` is a copy of figures that records hold (suite/index.py) and may be deleted at any time. In an object store
+`locks/` stands for the files `work/*.lock` (suite/lease.py).
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from grace.storage.folders import Folder, at_once, entries, folder, names, remove_tree
+from grace.storage.objects import Entry
+from grace.storage.writing import abandoned, place, probe
+from suite.damage import set_aside
 from suite.errors import Exit, SuiteError
+from suite.lease import Lock, lock
 from suite.record import Damaged, Failure, RunRecord, decode, encode, newer
-from suite.spec import SCHEMA
-from suite.writing import beside, place
-
-if TYPE_CHECKING:
-    from filelock import FileLock
+from suite.spec import SCHEMA, schema_of
 
 FOLDERS = ("records", "predictions", "work", "failed", "sweeps")
 KEY = re.compile(r"[0-9a-f]{16}")
@@ -34,43 +34,46 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 class Store:
     """Records, failures, checkpoints and sweeps under one root. Nothing is created by a store opened for reading."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Folder) -> None:
         self.root = root
         self.damaged: list[str] = []  # a line for each record that cannot be used
 
     @classmethod
-    def open(cls, root: Path, *, write: bool = False) -> Store:
+    def open(cls, root: str | Folder, *, write: bool = False) -> Store:
         """Return the store at `root`, made ready if it is to be written.
 
         Raises SuiteError (environment) when `root` is no folder, cannot be written or was made by a newer version.
         """
-        store = cls(Path(root))
+        store = cls(folder(root))
         mark = store.root / "store.json"
         with store._guard("opened"):
-            if store.root.exists() and not store.root.is_dir():
+            if isinstance(store.root, Path) and store.root.exists() and not store.root.is_dir():
                 raise SuiteError(f"results root {root} is not a folder: name another with --root", Exit.ENVIRONMENT)
-            if mark.exists():
-                newer(store._schema(mark), f"results root {root}")
+            marked = mark.is_file()
+            if marked:
+                newer(schema_of(mark), f"results root {root}")
         if write:
             with store._guard("written"):
-                for folder in FOLDERS:
-                    (store.root / folder).mkdir(parents=True, exist_ok=True)
+                for name in FOLDERS:
+                    (store.root / name).mkdir(parents=True, exist_ok=True)
                 # a full or read-only disk should show before the first run, not after it
-                probe = beside(mark, json.dumps({"schema": SCHEMA}).encode())
-                probe.unlink() if mark.exists() else probe.rename(mark)
+                (probe if marked else place)(mark, json.dumps({"schema": SCHEMA}).encode())
         return store
 
     @property
     def exists(self) -> bool:
         """Whether the root holds a store at all."""
-        return (self.root / "records").is_dir()
+        with self._guard("read"):
+            return (self.root / "records").is_dir() or (self.root / "store.json").is_file()
 
     def away(self) -> str:
-        """Return what is wrong with a root that was there and is out of reach now, in one line, or nothing."""
+        """Return why the store cannot be used for now, in a line; nothing where its mark is there and can be read."""
         try:
-            (self.root / "store.json").read_bytes()
+            schema_of(self.root / "store.json")
         except OSError as error:
-            return f"results root {self.root} is gone: {error.strerror or error}"
+            return f"results root {self.root} is away: store.json: {error.strerror or error}"
+        except SuiteError as error:
+            return str(error)
         return ""
 
     def keys(self) -> list[str]:
@@ -82,33 +85,38 @@ class Store:
 
         A run of which one file is not there has an empty stamp.
         """
-        found = {}
-        folders = [os.path.join(self.root, kind) for kind in ("records", "predictions")]
         with self._guard("read"):
-            for key in self.keys():
-                try:
-                    files = [os.stat(f"{folder}{os.sep}{key}.parquet") for folder in folders]  # paths would cost more
-                    found[key] = "-".join(f"{file.st_size}-{file.st_mtime_ns}" for file in files)
-                except FileNotFoundError:
-                    found[key] = ""
+            records, predictions = (entries(self.root / kind) for kind in ("records", "predictions"))
+        found = {}
+        for key in _keys(records, ".parquet"):
+            pair = [records[f"{key}.parquet"], predictions.get(f"{key}.parquet")]
+            found[key] = "-".join(f"{file.st_size}-{file.st_mtime_ns}" for file in pair if file) if all(pair) else ""
         return found
 
     def done(self, key: str) -> bool:
         """Tell whether a run has a whole record and the predictions that belong to it; damaged ones are set aside."""
-        return self._whole(key, arrays=False) is not None
+        return self._whole(key, False, *self._files(key)) is not None
+
+    def finished(self, among: Iterable[str]) -> set[str]:
+        """Return those of the runs that are done."""
+        return {record.key for record in self.records(sorted(set(self.keys()).intersection(among)), arrays=False)}
 
     def read(self, key: str, *, predictions: bool = True) -> RunRecord:
         """Return a record; raises SuiteError when there is none, or only a damaged one, which is set aside."""
-        record = self._whole(key, predictions)
+        record = self._whole(key, predictions, *self._files(key))
         if record is None:
             damage = "".join(f": {line}" for line in self.damaged if key in line)
             raise SuiteError(f"no record of run {key} under {self.root}{damage}", Exit.NOTHING)
         return record
 
-    def records(self, among: Iterable[str] | None = None) -> Iterator[RunRecord]:
-        """Yield the whole records in the order of their keys; `among` are the keys to look at, by default all."""
-        for key in self.keys() if among is None else among:
-            whole = self._whole(key, arrays=True)
+    def records(self, among: Iterable[str] | None = None, *, arrays: bool = True) -> Iterator[RunRecord]:
+        """Yield the whole records in the order of their keys; `among` are the keys to look at, by default all.
+
+        Without `arrays` their predictions are checked and left out.
+        """
+        keys = self.keys() if among is None else list(among)
+        for key, files in zip(keys, at_once(self.root, self._files, keys), strict=True):
+            whole = self._whole(key, arrays, *files)
             if whole is not None:
                 yield whole
 
@@ -141,32 +149,32 @@ class Store:
 
     def failures(self) -> dict[str, Failure]:
         """Why runs failed, by key; without those that have a record by now, and without files cut short."""
-        found = {}
-        for key in sorted(set(self._names("failed", ".json")) - set(self.keys())):
-            try:
-                found[key] = Failure(**json.loads((self.root / "failed" / f"{key}.json").read_text()))
-            except (ValueError, TypeError, OSError):
-                continue  # a reason is a comfort, no result
-        return found
+        keys = sorted(set(self._names("failed", ".json")) - set(self.keys()))
+        reasons = zip(keys, at_once(self.root, self._reason, keys), strict=True)
+        return {key: reason for key, reason in reasons if reason is not None}
 
-    def work(self, key: str) -> Path:
+    def _reason(self, key: str) -> Failure | None:
+        with suppress(ValueError, TypeError, OSError):  # a reason is a comfort, no result
+            return Failure(**json.loads((self.root / "failed" / f"{key}.json").read_text()))
+        return None
+
+    def work(self, key: str) -> Folder:
         """Return the folder for the checkpoints of an unfinished run; it need not exist."""
         return self.root / "work" / key
 
-    def lock(self, key: str) -> FileLock:
-        """Return the lock that whoever runs `key` must hold; not acquired. The kernel frees it when its holder dies."""
-        from filelock import FileLock
-
-        return FileLock(self.root / "work" / f"{key}.lock")
+    def lock(self, key: str) -> Lock:
+        """Return the lock that whoever runs `key` must hold; not acquired. It is free when its holder has died."""
+        return lock(self.root, key)
 
     def clean(self, key: str) -> None:
         """Remove a run's checkpoints, and what writers of it that were killed left behind. For the lock's holder."""
         with self._guard("written"):
-            shutil.rmtree(self.work(key), ignore_errors=True)
-            for left in (*self.root.glob(f"records/{key}.*.tmp-*"), *self.root.glob(f"predictions/{key}.*.tmp-*")):
-                left.unlink(missing_ok=True)
+            remove_tree(self.work(key))
+            for kind in ("records", "predictions"):
+                for left in abandoned(self.root / kind, start=f"{key}.", young=0.0):
+                    left.unlink(missing_ok=True)
 
-    def save_sweep(self, name: str, text: str, kind: Literal["toml", "json"] = "toml") -> Path:
+    def save_sweep(self, name: str, text: str, kind: Literal["toml", "json"] = "toml") -> Folder:
         """Keep what was asked for under a name, in place of an earlier sweep of that name; return the file."""
         if not NAME.fullmatch(name):
             raise SuiteError(f'sweep name "{name}": use letters, digits and . _ + - only')
@@ -176,16 +184,22 @@ class Store:
             path.with_name(f"{name}.{'json' if kind == 'toml' else 'toml'}").unlink(missing_ok=True)
         return path
 
-    def sweeps(self) -> dict[str, Path]:
+    def sweeps(self) -> dict[str, Folder]:
         """Files of the sweeps kept, by name."""
-        with self._guard("read"):
-            folder = self.root / "sweeps"
-            files = sorted(folder.iterdir()) if folder.is_dir() else []
-        return {file.stem: file for file in files if file.suffix in (".toml", ".json")}
+        return {file.stem: file for file in sorted(self._sweeps())}
 
-    def _whole(self, key: str, arrays: bool) -> RunRecord | None:
-        """Return a record that is whole, None for none; a damaged one is moved out of the way."""
-        record, predictions = self._bytes("records", key), self._bytes("predictions", key)
+    def newest(self) -> Folder | None:
+        """Return the file of the sweep that was kept last, if there is any."""
+        found = self._sweeps()
+        return max(found, key=lambda file: found[file].st_mtime_ns, default=None)
+
+    def _sweeps(self) -> dict[Folder, Entry]:
+        folder, ends = self.root / "sweeps", (".toml", ".json")
+        with self._guard("read"):
+            return {folder / name: entry for name, entry in entries(folder).items() if name.endswith(ends)}
+
+    def _whole(self, key: str, arrays: bool, record: bytes | None, predictions: bytes | None) -> RunRecord | None:
+        """Return the record that a run's files hold, None for none; damaged ones are moved out of the way."""
         if record is None:
             return None
         try:
@@ -196,10 +210,15 @@ class Store:
                 raise Damaged(f"it holds run {found.key}")
             return found
         except Damaged as damage:
-            self._set_aside(key, str(damage))
+            self.damaged.append(f"record {key} {set_aside(self.root, key)}: {damage}")
             return None
         except SuiteError as error:
             raise SuiteError(f"{self._path('records', key)}: {error}", error.code) from None
+
+    def _files(self, key: str) -> tuple[bytes | None, bytes | None]:
+        """Return what the files of a run hold, its record and its predictions; None for a file that is not there."""
+        record = self._bytes("records", key)
+        return record, None if record is None else self._bytes("predictions", key)
 
     def _bytes(self, kind: str, key: str) -> bytes | None:
         with self._guard("read"):
@@ -208,35 +227,12 @@ class Store:
             except FileNotFoundError:
                 return None
 
-    def _set_aside(self, key: str, why: str) -> None:
-        """Move both files of a run to damaged/<key>.<n>.*, and say so."""
-        folder = self.root / "damaged"
-        try:
-            folder.mkdir(exist_ok=True)
-            n = next(n for n in range(1, 1_000_000) if not any(folder.glob(f"{key}.{n}.*")))
-            for kind in ("records", "predictions"):
-                if self._path(kind, key).exists():
-                    self._path(kind, key).rename(folder / f"{key}.{n}.{kind}.parquet")
-            fate = f"set aside as {folder}/{key}.{n}.*"
-        except OSError as error:
-            fate = f"is damaged and cannot be set aside ({error.strerror})"
-        self.damaged.append(f"record {key} {fate}: {why}")
-
-    def _path(self, kind: str, key: str) -> Path:
+    def _path(self, kind: str, key: str) -> Folder:
         return self.root / kind / f"{key}.parquet"
 
     def _names(self, folder: str, suffix: str) -> list[str]:
         with self._guard("read"):
-            names = os.listdir(self.root / folder) if (self.root / folder).is_dir() else []
-        stems = (name.removesuffix(suffix) for name in names if name.endswith(suffix))
-        return sorted(filter(KEY.fullmatch, stems))
-
-    def _schema(self, mark: Path) -> int:
-        try:
-            return int(json.loads(mark.read_text())["schema"])
-        except (ValueError, TypeError, KeyError):
-            message = f"{mark} does not say which version wrote it: restore it, or delete it if this version did"
-            raise SuiteError(message, Exit.ENVIRONMENT) from None
+            return _keys(names(self.root / folder), suffix)
 
     @contextmanager
     def _guard(self, what: str) -> Iterator[None]:
@@ -246,3 +242,9 @@ class Store:
         except OSError as error:
             message = f"results root {self.root} cannot be {what}: {error.strerror or error}"
             raise SuiteError(message, Exit.ENVIRONMENT) from error
+
+
+def _keys(names: Iterable[str], suffix: str) -> list[str]:
+    """Return the keys that file names begin with, sorted."""
+    stems = (name.removesuffix(suffix) for name in names if name.endswith(suffix))
+    return sorted(filter(KEY.fullmatch, stems))

@@ -12,25 +12,36 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
 
 import protocols
 from grace.nets import BACKBONES
+from grace.storage.folders import Folder
 from grace.streams.protocol import Protocol
 from grace.training.engine import Precision, Way
 from protocols.alignment import points
 from suite.alignment import Look, unseen
+from suite.configure import toml_value
 from suite.declared import declared
 from suite.errors import SuiteError, unknown
 from suite.faults import first_fault
-from suite.own_presets import check_presets, read_presets
+from suite.own_presets import check_presets, with_presets
+from suite.packing import no_waste
 from suite.plugin import PluginError
 from suite.plugins import load_plugins, read_plugin
 from suite.resolver import Choice, Resolution, choice, resolved
 from suite.seeds import Seeds
 from suite.spec import RunSpec
+from suite.spending import budget
 
 Names = Annotated[list[str], Field(min_length=1)]
+
+
+def _spelled(text: str) -> str:
+    """Return the text of a budget, or nothing; raises ValueError for what is none."""
+    if text:
+        budget(text)
+    return text
 
 
 class Launch(BaseModel):
@@ -39,7 +50,7 @@ class Launch(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     address: str | None = None  # of Ray; "none" for no Ray, left out for one of our own
-    gpus_per_run: float | None = None
+    gpus_per_run: Annotated[float, AfterValidator(no_waste)] | None = None
     cpus_per_run: PositiveInt = 1
     max_concurrent: PositiveInt | None = None
     data: str = "data"
@@ -49,6 +60,9 @@ class Launch(BaseModel):
     mixed: bool = False
     stall_minutes: NonNegativeFloat = 60.0
     patience_minutes: NonNegativeFloat = 10.0
+    grace_seconds: NonNegativeFloat = 25.0  # from SIGTERM to the end of runs that have come to no safe point
+    budget: Annotated[str, AfterValidator(_spelled)] = ""  # of each command: 40gpuh, 8cpuh, 12h; empty for none
+    priority: list[str] = []  # methods and protocols whose runs go first
     share: bool = True
     track: list[Literal["tensorboard", "mlflow", "wandb"]] = []
 
@@ -83,7 +97,7 @@ def sweep_of(values: Mapping[str, Any], source: str) -> Sweep:
         raise SuiteError(f"{source}: {first_fault(error, Sweep.model_fields)}") from None
 
 
-def read_sweep(path: Path) -> Sweep:
+def read_sweep(path: Folder) -> Sweep:
     """Return the sweep in a TOML file; raises SuiteError when it is missing, no TOML or no sweep."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -92,18 +106,12 @@ def read_sweep(path: Path) -> Sweep:
     except tomllib.TOMLDecodeError as error:
         raise SuiteError(f"{path}: not TOML: {error}") from None
     sweep = sweep_of(values, str(path))
+    there = path.parent if isinstance(path, Path) else Path()  # a sweep that was kept names whole paths
     beside = {
-        name: [str((path.parent / file).resolve()) for file in getattr(sweep, name)]
+        name: [str((there / file).resolve()) for file in getattr(sweep, name)]
         for name in ("protocol_files", "preset_files", "plugins")
     }
     return with_presets(sweep.model_copy(update={name: files for name, files in beside.items() if files}))
-
-
-def with_presets(sweep: Sweep) -> Sweep:
-    """Return the sweep with what its files of presets hold, unless it has that: what it began with stays."""
-    if sweep.presets or not sweep.preset_files:
-        return sweep
-    return sweep.model_copy(update={"presets": read_presets(sweep.preset_files)})
 
 
 def sweep_name(sweep: Sweep) -> str:
@@ -153,7 +161,7 @@ def assigned(sweep: Sweep, assignments: Iterable[str]) -> Sweep:
             inner = table.get(part)
             table[part] = dict(inner) if isinstance(inner, dict) else {}
             table = table[part]
-        table[last] = _toml_value(value.strip())
+        table[last] = toml_value(value.strip())
     return sweep.model_copy(update={"method": method})
 
 
@@ -238,12 +246,3 @@ def usual_settings(method: str, protocol: str) -> Mapping[str, Any] | None:
 
 
 _UNTOLD = Sweep(methods=["any"], protocols=["any"])
-
-
-def _toml_value(text: str) -> Any:
-    """Return `text` as TOML reads a value, or as it stands."""
-    try:
-        found = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    return found["value"] if list(found) == ["value"] else text

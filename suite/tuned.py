@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from grace.storage.writing import place
 from suite import alignment
 from suite.own_presets import Presets, folded, own_preset, read_presets, settings_in
 from suite.provenance import code, now
 from suite.search import METRIC, Search
 from suite.verdict import Verdict
-from suite.writing import place
 
 
 def tuned_table(search: Search, found: Verdict, presets: Presets) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from grace.storage.writing import place
 from suite import alignment
 from suite.declared import declared
 from suite.errors import Exit, SuiteError
@@ -20,7 +21,6 @@ from suite.search import Notebook, Search, Trial, carry_out, ended
 from suite.space import Space, drawn, nested, parse, usual
 from suite.store import NAME, Store
 from suite.sweep import Sweep, find_protocol
-from suite.writing import place
 
 TASKS = 3  # that a trial learns, where the protocol has so many
 

@@ -15,9 +15,10 @@ def copied(specs: Iterable[RunSpec], store: Store) -> list[str]:
 
     What a run computes depends on its backbone and its exemplars, not on how they were settled on.
     """
-    found = []
-    for spec in specs:
-        if spec.allocation is None or not store.done(spec.twin):
+    found, aligned = [], [spec for spec in specs if spec.allocation is not None]
+    there = store.finished(spec.twin for spec in aligned)
+    for spec in aligned:
+        if spec.twin not in there:
             continue
         twin = store.read(spec.twin)
         provenance = {**twin.provenance, "copied_from": spec.twin}

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
-from pathlib import Path
 
+from grace.storage.folders import Folder
 from suite.ledger import Told, expected, told
 from suite.picture import Failed, Picture
 from suite.store import Store
@@ -34,7 +34,7 @@ class View:
 class Watcher:
     """Looks at one sweep again and again. Writes nothing; `clock` counts seconds."""
 
-    def __init__(self, root: Path, sweep: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, root: Folder, sweep: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._root, self._sweep, self._store, self._clock = root, sweep, Store.open(root), clock
         self._heard: dict[str, tuple[float, float, bool]] = {}  # see _age
         self._counted = -inf

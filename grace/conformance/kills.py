@@ -11,6 +11,7 @@ from typing import Any
 from grace.conformance.subject import Subject, difference, lasting, run
 from grace.learner import Learner
 from grace.run import TaskRecord
+from grace.storage.folders import Folder
 from grace.streams.samples import Task
 from grace.training import checkpoint
 from grace.training.trainer import Progress, Stopped, Trainer
@@ -104,7 +105,7 @@ class _Killer:
         save, remember, own = checkpoint.save, learner.remember, "remember" in vars(learner)
         self._seen = self._saves = 0
 
-        def killing_save(path: Path, state: dict[str, Any]) -> None:
+        def killing_save(path: Folder, state: dict[str, Any]) -> None:
             self._saves += 1
             if self._moment == "killed before a save" and self._saves == 2:
                 raise Killed

@@ -3,40 +3,38 @@
 from __future__ import annotations
 
 import copy
-import os
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from grace.storage.folders import Folder
+from grace.storage.writing import place
 
-def save(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` beside `path`, flush it to the disk and rename it into place.
 
-    Its folder is made, but none above: a results root that is out of reach must not be made anew somewhere else.
+def save(path: Folder, state: dict[str, Any]) -> None:
+    """Write `state`: there as a whole or not at all. Raises FileNotFoundError where the folder above its own is gone.
+
+    That is how a results root goes away; what is written to a new one in its place would be lost when it comes back.
     """
     path.parent.mkdir(exist_ok=True)
-    beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    with beside.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    place(path, lambda file: torch.save(state, file))
 
 
-def load(path: Path) -> dict[str, Any] | None:
-    """Return what `path` holds, on the CPU, or None when it is missing or unreadable.
+def load(path: Folder) -> dict[str, Any] | None:
+    """Return what `path` holds, on the CPU, or None when it is missing or damaged; raises OSError when it is neither.
 
-    An unreadable file is removed: training is a function of addressed seeds, so doing the work again gives the
-    same weights, and only time is lost.
+    A damaged file is removed: training is a function of addressed seeds, so doing the work again gives the same
+    weights, and only time is lost.
     """
-    if not path.exists():
-        return None
     try:
-        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        return None
     except Exception:  # torch raises many kinds for damaged archives
+        path.read_bytes()  # raises where it is the disk or the store that does not answer
         path.unlink(missing_ok=True)
         return None
     return saved
@@ -49,7 +47,7 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
 
-    def save(self, path: Path, state: dict[str, Any]) -> None:
+    def save(self, path: Folder, state: dict[str, Any]) -> None:
         """Begin to write `state` as it is now; raises what the write before it raised."""
         self.wait()
         taken = snapshot(state)

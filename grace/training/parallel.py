@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from grace.storage.folders import Folder
 from grace.training import checkpoint
 from grace.training.digest import digest
 
@@ -155,7 +155,7 @@ class Ranks:
             ranks = f"rank {others[0]} differs" if len(others) == 1 else f"ranks {', '.join(others)} differ"
             raise RanksDiffer(f"{what}: {ranks} from rank 0; all ranks need machines, code and data of one kind")
 
-    def load(self, path: Path | None) -> dict[str, Any] | None:
+    def load(self, path: Folder | None) -> dict[str, Any] | None:
         """Return what a checkpoint holds, the same on every rank; raises RanksDiffer naming one that does not see it.
 
         Rank 0 goes first: it removes what cannot be read.

@@ -7,7 +7,6 @@ is made of our modules - a key is made of it, and the phase's checkpoint lies un
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,13 +21,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from grace.nets.incremental import IncrementalNet
+from grace.storage.folders import Folder
 from grace.streams.samples import Batch, Task
 from grace.training import checkpoint
 from grace.training.engine import Engine
 from grace.training.phase import Losses, Phase
 from grace.training.steps import compiles
 
-OURS = ("grace.nets.", "torch.")  # modules whose code the key answers for
+OURS = ("grace.", "torch.")  # modules whose code the facts tell of
 APART = {"_parameters", "_buffers", "_modules"}  # told with their values
 
 
@@ -65,7 +65,7 @@ class CrossEntropy:
 class Sharing:
     """Where runs share phases. `facts` is everything of the run and the machine that decides a result, as one text."""
 
-    folder: Path
+    folder: Folder
     facts: str
     run: str  # who shares, for the record
     lock: Callable[[str], Lock]
@@ -90,26 +90,24 @@ class Sharing:
         machine = [torch.__version__, torch.version.cuda, torch.backends.cpu.get_cpu_capability(), str(net.device)]
         way = "plain" if engine.way == "plain" else "compiled" if compiles(engine, phase, net.device) else "eager"
         told = [self.facts, phase.name, asdict(phase.recipe), seed, way, machine, made_of]
-        digest = hashlib.blake2b(json.dumps(told).encode(), digest_size=16)
-        named = [("rows", phase.data.rows), ("labels", phase.data.y), *net.named_parameters(), *net.named_buffers()]
-        for name, tensor in named:
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-            digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        return _digest(
+            [told, phase.data.rows, phase.data.y, {**dict(net.named_parameters()), **dict(net.named_buffers())}]
+        )
 
     @contextmanager
-    def claimed(self, key: str, phase: Phase, settle: Callable[[], None]) -> Iterator[Path | None]:
+    def claimed(self, key: str, phase: Phase, settle: Callable[[], None]) -> Iterator[Folder | None]:
         """Give the place of a phase's checkpoint: whole already, or for this run alone to fill; raises Busy.
 
         `settle` is called before others may have it: everything must be on the disk then.
         """
         path, lock = self.folder / f"{key}.pt", self.lock(key)
-        with suppress(OSError):
-            os.utime(path)  # what is in use is young
+        if isinstance(path, Path):
+            with suppress(OSError):
+                os.utime(path)  # what is in use is young
         try:
             lock.acquire(timeout=0)
         except TimeoutError:
-            saved = checkpoint.load(path)
+            saved = self.load(path)
             if saved is None or not _over(saved, phase):
                 raise Busy(key) from None
             yield path  # others only read it, too
@@ -120,6 +118,24 @@ class Sharing:
         finally:
             lock.release()
 
+    def sealed(self, path: Folder, saved: dict[str, Any]) -> dict[str, Any]:
+        """Return what is to be written to `path`: where runs share it, with who trained it and a digest of it all."""
+        signed = {**saved, "run": self.run}
+        return {**signed, "seal": _digest(signed)} if path.parent == self.folder else saved
+
+    def load(self, path: Folder | None) -> dict[str, Any] | None:
+        """Return a checkpoint as `checkpoint.load` does; a shared one of which a bit has changed is removed, too."""
+        saved = None if path is None else checkpoint.load(path)
+        if (
+            path is not None
+            and saved is not None
+            and path.parent == self.folder
+            and saved.pop("seal", "") != _digest(saved)
+        ):
+            path.unlink(missing_ok=True)
+            return None
+        return saved
+
     def marked(self, saved: Mapping[str, Any], phase: Phase) -> dict[str, Any]:
         """Return the log of a checkpoint; `shared` names the run that trained it where that was another, to its end."""
         log, by = dict(saved["log"]), saved.get("run", self.run)
@@ -128,6 +144,25 @@ class Sharing:
 
 def _over(saved: Mapping[str, Any], phase: Phase) -> bool:
     return int(saved["epoch"]) >= phase.recipe.epochs - 1
+
+
+def _digest(value: Any) -> str:
+    """Return the digest of nested lists and dictionaries with tensors and plain values: 32 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=16)
+
+    def take(value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            digest.update(f"{value.dtype} {tuple(value.shape)} ".encode())
+            digest.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
+        elif isinstance(value, list | tuple | Mapping):
+            digest.update(f"{'list' if isinstance(value, list | tuple) else 'dict'} {len(value)} ".encode())
+            for item in value.items() if isinstance(value, Mapping) else value:
+                take(item)
+        else:
+            digest.update(f"{value!r} ".encode())
+
+    take(value)
+    return digest.hexdigest()
 
 
 class _Foreign(Exception):

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from grace.nets.incremental import IncrementalNet
 from grace.seeds import derive
+from grace.storage.folders import Folder
 from grace.streams.samples import Batch, Samples, Task, View
 from grace.training import checkpoint, trainables
 from grace.training.batches import batches
@@ -80,7 +80,7 @@ class Trainer:
         *,
         seed: int,
         device: torch.device,
-        folder: Path | None = None,
+        folder: Folder | None = None,
         tasks: int = 1,
         observe: Observer = lambda progress: False,
         checkpoint_seconds: float = 60.0,
@@ -97,7 +97,7 @@ class Trainer:
         self._observe, self._every = observe, checkpoint_seconds
         self._trained = trained  # epochs of the tasks before
         self._writer, self._sharing = checkpoint.Writer(), sharing
-        self._place: Path | None = None  # of the checkpoint of the phase at work
+        self._place: Folder | None = None  # of the checkpoint of the phase at work
         torch.manual_seed(self.seed("start"))
 
     def seed(self, *address: object) -> int:
@@ -220,7 +220,7 @@ class Trainer:
         seeds = [first, *(self.seed(*address, "view", k) for k in range(1, views))]
         return batches(samples, size, self.device, self.ranks, order=order, views=seeds, dealt=dealt)
 
-    def _placed(self, phase: Phase) -> AbstractContextManager[Path | None]:
+    def _placed(self, phase: Phase) -> AbstractContextManager[Folder | None]:
         """Return what gives the place of the phase's checkpoint: this run's own, or where runs share it."""
         own = None if self._folder is None else self._folder / f"task{self.task.index:03d}-{phase.name}.pt"
         if self._sharing is None or (own is not None and own.exists()):  # begun alone, it goes on alone
@@ -232,11 +232,11 @@ class Trainer:
         if self._place is not None and self.ranks.leads:
             weights, momentum = trainables.weights([*phase.trains, *phase.adapts]), optimiser.state_dict()["state"]
             saved = {"epoch": epoch, "weights": weights, "momentum": momentum, "log": log}
-            self._writer.save(self._place, saved if self._sharing is None else {**saved, "run": self._sharing.run})
+            self._writer.save(self._place, self._sharing.sealed(self._place, saved) if self._sharing else saved)
 
     def _resume(self, phase: Phase, optimiser: torch.optim.SGD) -> tuple[int, dict[str, Any]]:
         """Return the first epoch left to train and the phase's log so far."""
-        saved = self.ranks.load(self._place)
+        saved = (self._sharing or self.ranks).load(self._place)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         if saved is None or "momentum" not in saved:  # or of an earlier version, which costs time only

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from grace.storage.folders import below
 from suite.cleaning import remove, waste
 from suite.cli.settings import Settings
 from suite.cli.verbs import Verb
@@ -26,7 +27,7 @@ def command(settings: Settings, /, dry_run: bool, unfinished: bool) -> None:
         found.append(each)
         if not dry_run:
             remove(each)
-        settings.note(f"{each.path.relative_to(settings.root)}: {each.why}, {size(each.size)}")
+        settings.note(f"{below(each.path, settings.root)}: {each.why}, {size(each.size)}")
     if settings.json:
         settings.emit([{"path": str(each.path), "why": each.why, "bytes": each.size} for each in found])
     total = f"{count(len(found), 'thing')}, {size(sum(each.size for each in found))}"

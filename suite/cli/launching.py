@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from grace.training.engine import WAYS
+from suite.again import Again
+from suite.cli.concluding import Ended, concluded
 from suite.cli.fetching import fetched
+from suite.cli.scheduling import OPTIONS as SCHEDULING
+from suite.cli.scheduling import about_failed
 from suite.cli.settings import Settings
 from suite.cli.signals import Stop
 from suite.cli.verbs import OneOf, Several
-from suite.cli.wanted import alone, split
-from suite.cli.words import command, count, program
+from suite.cli.wanted import split
+from suite.cli.words import count
 from suite.errors import Exit, SuiteError
+from suite.events import Event
 from suite.launch import HERE, LaunchOptions, Outcome, carries, launcher
-from suite.plan import Plan, Planned, longest_first, plan
+from suite.ordering import in_order, meant
+from suite.plan import Plan, Planned, plan
 from suite.plugins import read_plugin
-from suite.resolver import Wish
+from suite.spending import Spending, budget
 from suite.stopping import Asked
 from suite.store import Store
 from suite.sweep import Sweep, sweep_name, with_texts, write_sweep
@@ -45,13 +52,7 @@ OPTIONS = (
     click.option(
         "--address", metavar="ADDRESS", help="Ray: auto, HOST:PORT; none for no Ray (default: one of our own)."
     ),
-    click.option(
-        "--gpus-per-run", type=float, metavar="G", help="A fraction: runs share one; 2, ...: data-parallel (default 1)."
-    ),
-    click.option("--cpus-per-run", type=click.IntRange(min=1), metavar="C", help="Cores of a run (default 1)."),
-    click.option(
-        "--max-concurrent", type=click.IntRange(min=1), metavar="N", help="Runs at a time (default: what fits)."
-    ),
+    *SCHEDULING,
     click.option("--mixed", is_flag=True, default=None, help="On nodes without GPUs, runs use their CPUs."),
     click.option(
         "--checkpoint-seconds", type=SPAN, metavar="S", help="Between checkpoints (default 60; 0: each epoch)."
@@ -59,6 +60,9 @@ OPTIONS = (
     click.option("--stall-minutes", type=SPAN, metavar="M", help="Without progress a run is hung (default 60)."),
     click.option(
         "--patience-minutes", type=SPAN, metavar="M", help="Wait for a disk or node that is gone (default 10)."
+    ),
+    click.option(
+        "--grace-seconds", type=SPAN, metavar="S", help="From SIGTERM to a stop at once (default 25; Ctrl-C: none)."
     ),
     click.option(
         "--share/--no-share", default=None, help="Train a first task that runs have in common once (default: yes)."
@@ -116,8 +120,11 @@ def _several(sweep: Sweep, gpus: float, kept: bool) -> Sweep:
     return sweep.model_copy(update={"workers": int(gpus)})
 
 
-def carry_out(settings: Settings, sweep: Sweep) -> Exit:
-    """Run what a sweep lacks and return the exit code; raises SuiteError before the first run for what cannot work."""
+def carry_out(settings: Settings, sweep: Sweep, retry: Collection[str] | None = None) -> Exit:
+    """Run what a sweep lacks and return the exit code; raises SuiteError before the first run for what cannot work.
+
+    `retry` are the kinds of failures to try again, None for all.
+    """
     from suite.cli.following import Following
 
     check(sweep.launch.track)
@@ -125,21 +132,15 @@ def carry_out(settings: Settings, sweep: Sweep) -> Exit:
     found = plan(sweep, seen)
     for warning in [*seen.damaged, *found.broken]:
         settings.warn(warning)
-    launch = sweep.launch.model_dump(exclude={"track"})
-    sources = {run.spec.key: run.choice.source for run in found.runs}
-    tuned = {run.spec.key: run.choice.tuned_on for run in found.runs if run.choice.tuned_on}
-    plugins = [read_plugin(Path(file), sweep.plugin_texts) for file in sweep.plugins]
-    options = LaunchOptions(
-        root=settings.root,
-        verbose=settings.verbose,
-        **{**launch, "data": Path(launch["data"])},
-        sources=sources,
-        tuned=tuned,
-        plugins=plugins,
-    )
+    options, launch = _options(settings, sweep, found), sweep.launch
     carries(options, sweep.workers)
+    limit, priority = budget(launch.budget) if launch.budget else None, meant(launch.priority, found)
+    spending = Spending(limit, launch.gpus_per_run, launch.cpus_per_run, workers=sweep.workers, mixed=launch.mixed)
+    again = Again(retry, launch.gpus_per_run, launch.address)
     store = Store.open(settings.root, write=True)
-    outcome, stop, first = Outcome(), Stop(settings, Asked(settings.root, sweep_name(sweep))), found
+    asked = Asked(settings.root, sweep_name(sweep))
+    wishes = [lambda: "asked to stop" if asked() else "", spending.used_up]
+    outcome, stop, first = Outcome(), Stop(settings, wishes, launch.grace_seconds), found
     said: list[str] = []
     if not found.left:
         store.save_sweep(sweep_name(sweep), write_sweep(sweep))
@@ -147,19 +148,50 @@ def carry_out(settings: Settings, sweep: Sweep) -> Exit:
         while todo := [run for run in found.left if run.spec.key not in outcome.failed]:
             same = copied((run.spec for run in todo), store)
             outcome.finished += same
-            following.see(found, same)
+            following.see(replace(found, runs=[run for run in found.runs if again.takes(run)]), same)
             todo = [run for run in todo if run.spec.key not in same]
+            notes = [*found.notes, *about_failed(again, todo)]
+            todo = [run for run in todo if again.takes(run)]
+            if not todo and not same:
+                _say(settings, notes, said)
+                break
             if todo:
-                for note in [*(n for n in found.notes if n not in said), *_later(found)]:
+                _say(settings, notes, said)
+                for note in _later(found):
                     settings.note(note)
-                said += found.notes
                 fetched(settings, (run.spec.protocol.dataset for run in todo), options)
                 store.save_sweep(sweep_name(sweep), write_sweep(sweep))
-                outcome.join(_worked(following, todo, options, stop))
+                order = in_order(todo, priority, longest=launch.address != HERE)
+                options = replace(options, sizes=again.sizes(todo))
+                outcome.join(_worked(following, order, options, stop, spending))
             if outcome.stopped:
                 break
             found = plan(sweep, store)  # what has finished may tell what others are to hold
-    return _concluded(settings, sweep, first, found, outcome, stop)
+    return concluded(settings, sweep, Ended(first, found, outcome, stop, spending, again))
+
+
+def _options(settings: Settings, sweep: Sweep, found: Plan) -> LaunchOptions:
+    """Return what a launch is told."""
+    launch = sweep.launch.model_dump(include={each.name for each in fields(LaunchOptions)})
+    sources = {run.spec.key: run.choice.source for run in found.runs}
+    tuned = {run.spec.key: run.choice.tuned_on for run in found.runs if run.choice.tuned_on}
+    plugins = [read_plugin(Path(file), sweep.plugin_texts) for file in sweep.plugins]
+    return LaunchOptions(
+        root=settings.root,
+        verbose=settings.verbose,
+        **{**launch, "data": Path(launch["data"])},
+        sources=sources,
+        tuned=tuned,
+        plugins=plugins,
+    )
+
+
+def _say(settings: Settings, notes: Iterable[str], said: list[str]) -> None:
+    """Say what was not said before."""
+    for note in notes:
+        if note not in said:
+            settings.note(note)
+            said.append(note)
 
 
 def _later(found: Plan) -> list[str]:
@@ -169,76 +201,26 @@ def _later(found: Plan) -> list[str]:
     return [f"{count(len(waiting), 'run')} later: what they are follows from {of}"] if waiting else []
 
 
-def _worked(following: Following, left: list[Planned], options: LaunchOptions, stop: Stop) -> Outcome:
-    """Work on the runs with a live view of them."""
-    with stop.listening(), following as view:
-        stop.say = view.say  # the view holds the screen
-        order = left if options.address == HERE else longest_first(left)
-        return launcher(options)([run.spec for run in order], options, following.observe, stop)
+def _worked(
+    following: Following, runs: list[Planned], options: LaunchOptions, stop: Stop, spending: Spending
+) -> Outcome:
+    """Work on the runs in this order, with a live view of them."""
+    heard = Outcome()
 
+    def observe(event: Event) -> None:
+        heard.add(event)
+        following.observe(event)
+        spending.observe(event)
 
-def _concluded(settings: Settings, sweep: Sweep, first: Plan, found: Plan, outcome: Outcome, stop: Stop) -> Exit:
-    """Say what is there, what failed and what to type next; return the exit code. `first` was the plan before."""
-    places = [] if settings.root == Settings.root else ["--root", str(settings.root)]
-    smoke = [] if sweep.limit_epochs is None else ["--smoke"]
-    failed = [
-        {
-            "key": failure.key,
-            "label": failure.label,
-            "kind": failure.kind,
-            "reason": failure.reason,
-            "where": failure.where,
-            "traceback": str(settings.root / "failed" / f"{failure.key}.json"),
-            "alone": alone(sweep, run.spec, settings),
-        }
-        for run in {run.spec.key: run for run in [*first.left, *found.left]}.values()
-        if (failure := outcome.failed.get(run.spec.key))
-    ]
-    done = len(first.runs) - len(first.left)
-    planned = {run.spec.key for run in [*first.runs, *found.runs]}
-    left = len(planned) - done - len(outcome.finished) - len(failed) + len(found.waiting)
-    code = stop.code if outcome.stopped and left else Exit.FAILED if failed else Exit.DONE
-    if settings.json:
-        settings.emit(
-            {
-                "sweep": sweep_name(sweep),
-                "total": len(planned) + len(found.waiting),
-                "done_before": done,
-                "finished": outcome.finished,
-                "failed": failed,
-                "left": left,
-                "stopped": outcome.stopped,
-                "unmet": [{"run": wish.label, "reason": wish.reason} for wish in found.unmet],
-            }
-        )
-        return code
-    for each in failed:
-        settings.err.print(
-            f"failed: {each['label']}: {each['reason']} (in full: {each['traceback']}); alone: {each['alone']}",
-            style="red",
-            soft_wrap=True,
-        )
-    parts = [
-        f"{count(len(outcome.finished), 'run')} finished"
-        if first.left
-        else f"nothing to do: all {len(first.runs)} runs are done",
-        f"{done} done before" if done and first.left else "",
-        f"{len(failed)} failed" if failed else "",
-        f"{left} left" if left else "",
-    ]
-    settings.note(", ".join(part for part in parts if part))
-    for reason, wishes in _reasons(found.unmet).items():
-        settings.note(f"not run: {wishes}: {reason}")
-    if left or failed:
-        settings.note(f"next: {command(program(), 'resume', sweep_name(sweep), *places)}")
-    if done or outcome.finished:
-        settings.note(f"{'      ' if left or failed else 'next: '}{command(program(), 'table', *smoke, *places)}")
-    return code
-
-
-def _reasons(unmet: list[Wish]) -> dict[str, str]:
-    """Return the runs that cannot be, by why."""
-    found: dict[str, list[str]] = {}
-    for wish in unmet:
-        found.setdefault(wish.reason, []).append(f"{wish.method} {wish.protocol}")
-    return {reason: ", ".join(dict.fromkeys(names)) for reason, names in found.items()}
+    try:
+        with stop.listening(), following as view:
+            stop.say = view.say  # the view holds the screen
+            return launcher(options)([run.spec for run in runs], options, observe, stop)
+    except (KeyboardInterrupt, SuiteError) as error:
+        if not stop.preempted:
+            raise
+        if isinstance(error, SuiteError):  # SIGTERM is for every process at once, now and then: also for Ray's
+            stop.say(str(error))
+        return replace(heard, stopped=True)
+    finally:
+        spending.close()

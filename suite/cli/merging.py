@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from suite.cli.settings import Settings
+from grace.storage.folders import Folder
+from suite.cli.settings import Root, Settings
 from suite.cli.verbs import Verb
 from suite.cli.words import count
 from suite.errors import Exit, SuiteError
@@ -15,9 +14,9 @@ from suite.store import Store
 
 
 @click.command(cls=Verb, name="merge")
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
+@click.argument("sources", nargs=-1, required=True, type=Root(), metavar="DIR...")
 @click.pass_obj
-def command(settings: Settings, /, sources: tuple[Path, ...]) -> Exit:
+def command(settings: Settings, /, sources: tuple[Folder, ...]) -> Exit:
     """Copy the records of results folders into --root. What is there stays; where results differ, both are named."""
     stores = [Store.open(source) for source in sources]
     for source, store in zip(sources, stores, strict=True):

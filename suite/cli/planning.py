@@ -8,35 +8,40 @@ import click
 from rich.text import Text
 
 from grace.training.engine import PRECISIONS
+from suite.cli import forecast
+from suite.cli.launching import placed
 from suite.cli.listing import grid
+from suite.cli.scheduling import planned_options, typed
 from suite.cli.settings import Settings
 from suite.cli.verbs import Verb
 from suite.cli.wanted import same, sweep_options, wanted
 from suite.cli.words import count, duration, size, span
 from suite.plan import Plan, Planned, plan
 from suite.store import Store
-from suite.sweep import Sweep, find_protocols
+from suite.sweep import Launch, Sweep, find_protocols
 
 
 @click.command(cls=Verb, name="plan")
 @sweep_options
+@planned_options
 @click.pass_obj
 def command(settings: Settings, /, **options: Any) -> None:
     """What a sweep would run, what of it is done, and what the rest would cost. Runs nothing."""
-    sweep = wanted(settings, **options)
+    launch = {name: options.pop(name) for name in Launch.model_fields if name in options}
+    sweep = placed(wanted(settings, **options), launch)
     store = Store.open(settings.root, write=False)
     found = plan(sweep, store)
     for warning in [*store.damaged, *found.broken]:
         settings.warn(warning)
     if settings.json:
-        settings.emit(as_json(found))
+        settings.emit(as_json(sweep, found))
         return
     show(settings, sweep, found)
     if found.left and not settings.quiet:
-        settings.out.print(f"\nnext: {same('run', sweep, settings, options)}", soft_wrap=True)
+        settings.out.print(f"\nnext: {same('run', sweep, settings, options, *typed(launch))}", soft_wrap=True)
 
 
-def as_json(found: Plan) -> dict[str, Any]:
+def as_json(sweep: Sweep, found: Plan) -> dict[str, Any]:
     """Return the plan as scripts read it; bounds are pairs, null is unknown."""
     return {
         "runs": [run.row() for run in found.runs],
@@ -53,6 +58,7 @@ def as_json(found: Plan) -> dict[str, Any]:
         "disk_bytes": found.disk,
         "seconds": None if found.untimed == len(found.left) else list(found.seconds),
         "untimed": found.untimed,
+        **forecast.as_json(sweep, found),
         "notes": found.notes,
         "waiting": [{"run": wish.label, "reason": wish.reason, "for": wish.waits_for} for wish in found.waiting],
         "unmet": [{"run": wish.label, "reason": wish.reason} for wish in found.unmet],
@@ -62,6 +68,7 @@ def as_json(found: Plan) -> dict[str, Any]:
 def show(settings: Settings, sweep: Sweep, found: Plan) -> None:
     """Print the plan for people."""
     out, left = settings.out, found.left
+    foretold = forecast.facts(sweep, found)  # what cannot be meant should show before anything else does
     failed = sum(bool(run.failed) for run in left)
     states = [f"{len(found.runs) - len(left)} done", f"{len(left)} to run"]
     if failed:
@@ -91,6 +98,7 @@ def show(settings: Settings, sweep: Sweep, found: Plan) -> None:
     if left:
         facts |= {"disk": "unknown" if found.disk is None else f"about {size(found.disk)} of predictions"}
         facts |= {"time": _time(found)}
+    facts |= foretold
     if sweep.precision != "fp32":
         facts |= {"precision": f"{sweep.precision}: {PRECISIONS[sweep.precision]}"}
     if sweep.workers > 1:
@@ -113,6 +121,8 @@ def show(settings: Settings, sweep: Sweep, found: Plan) -> None:
     for run in left:
         if run.failed:
             out.print(Text.assemble(("failed    ", "bold red"), f"{run.spec.label}: {run.failed}"), soft_wrap=True)
+    for line in forecast.failed(sweep, found):
+        out.print(Text.assemble(("again     ", "bold"), line), soft_wrap=True)
 
 
 def _kinds(found: Plan) -> list[Planned]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from grace.storage.writing import place
 from suite.cli.choosing import shown
 from suite.cli.settings import Settings
 from suite.cli.verbs import OneOf, Several, Verb
@@ -18,7 +19,6 @@ from suite.figures import KINDS, Figure, figures
 from suite.figures.data import as_csv
 from suite.grouping import Row
 from suite.sweep import find_protocols, load_protocols
-from suite.writing import place
 
 FORMS = ("pdf", "svg", "png", "csv")
 FOLDER = Path("figures")  # where files go that nobody said a place for

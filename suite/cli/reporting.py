@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from grace.storage.folders import Folder
+from grace.storage.writing import place
 from suite.cli.choosing import shown
 from suite.cli.settings import Settings
 from suite.cli.verbs import Several, Verb
@@ -21,7 +23,6 @@ from suite.cli.words import count, program, size
 from suite.errors import Exit, SuiteError
 from suite.provenance import code
 from suite.store import Store
-from suite.writing import place
 
 if TYPE_CHECKING:
     from suite.report import Report
@@ -150,7 +151,7 @@ def _checked(output: Path) -> None:
         raise SuiteError(f"-o {output}: there is no folder {output.parent}; make it first", Exit.ENVIRONMENT)
 
 
-def _damaged(root: Path) -> Iterator[str]:
+def _damaged(root: Folder) -> Iterator[str]:
     """Yield what to say of the records that were set aside as damaged, now or earlier."""
     keys = sorted({path.name.partition(".")[0] for path in (root / "damaged").glob("*.parquet")})
     if keys:

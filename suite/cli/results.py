@@ -59,7 +59,7 @@ def found(settings: Settings, where: tuple[str, ...]) -> list[dict[str, Any]]:
     store = Store.open(settings.root)
 
     def told(number: int) -> None:
-        settings.note(f"working out {count(number, 'row')} from predictions; {settings.root}/index keeps them")
+        settings.note(f"working out {count(number, 'row')} from predictions; {settings.root / 'index'} keeps them")
 
     rows = [row for row in indexed_rows(store, told) if passes(row)]
     for damage in store.damaged:

@@ -11,6 +11,9 @@ from typing import Any
 import click
 from rich.console import Console
 
+from grace.storage.folders import Folder, folder
+from suite.errors import Exit, SuiteError
+
 PIPED_WIDTH = 200  # columns where no terminal sets a width: rows should not wrap in files
 
 
@@ -18,7 +21,7 @@ PIPED_WIDTH = 200  # columns where no terminal sets a width: rows should not wra
 class Settings:
     """The options that all verbs share."""
 
-    root: Path = Path("results")
+    root: Folder = Path("results")
     json: bool = False
     quiet: bool = False
     verbose: bool = False
@@ -58,6 +61,19 @@ class Settings:
         return console
 
 
+class Root(click.ParamType[Folder]):
+    """A results root: a folder, or a URI of an object store."""
+
+    name = "root"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Folder:
+        """Return the place, or raise SuiteError."""
+        try:
+            return folder(value)
+        except ValueError as error:
+            raise SuiteError(f"--root {error}", Exit.USAGE) from None
+
+
 def shared_options() -> list[click.Parameter]:
     """Return the options that the group and every verb take; each sets its field of the context's Settings."""
 
@@ -72,7 +88,13 @@ def shared_options() -> list[click.Parameter]:
     kept: dict[str, Any] = {"expose_value": False, "callback": keep}
     flag: dict[str, Any] = {"is_flag": True, **kept}
     return [
-        click.Option(["--root"], type=path, metavar="DIR", help="Results folder (default ./results).", **kept),
+        click.Option(
+            ["--root"],
+            type=Root(),
+            metavar="DIR|URI",
+            help="Results: a folder or s3://... (default ./results).",
+            **kept,
+        ),
         click.Option(
             ["--protocols"], type=path, multiple=True, metavar="FILE|DIR", help="Your own protocols (TOML).", **kept
         ),

@@ -19,7 +19,7 @@ from suite.cli.verbs import OneOf, Several, Verb
 from suite.cli.wanted import with_own
 from suite.cli.words import command as typed
 from suite.cli.words import count, program
-from suite.errors import Exit
+from suite.errors import Exit, SuiteError
 from suite.launch import HERE, LaunchOptions
 from suite.own_presets import check_presets, read_presets
 from suite.plugins import read_plugin
@@ -78,6 +78,9 @@ def command(context: click.Context, /, **given: Any) -> Exit:
     the settings in use by more than the seeds differ. The same command goes on.
     """
     settings = context.ensure_object(Settings)
+    root = settings.root
+    if not isinstance(root, Path):
+        raise SuiteError(f"--root {root}: a search is kept in a folder, on a disk that all nodes see", Exit.USAGE)
     places = {name: given[name] for name in PLACES if given[name] is not None}
     launch = Launch().model_dump(include=set(PLACES)) | places
     wanted = {name: given[name] for name in ("limit_epochs", "precision") if given[name] is not None}
@@ -97,12 +100,13 @@ def command(context: click.Context, /, **given: Any) -> Exit:
         settings.note(f"class order {search.order} is the one of results: settings found on it have seen their classes")
     if len(search.trials) < given["trials"]:
         settings.note(f"the space has no more than {count(len(search.trials) - 1, 'setting')} to try")
-    stop = Stop(settings, Asked(settings.root, name))
-    with held(settings.root, name, search) as notebook:
+    asked = Asked(settings.root, name)
+    stop = Stop(settings, [lambda: "asked to stop" if asked() else ""])
+    with held(root, name, search) as notebook:
         stopped = bool(left(search, notebook)) and _worked(settings, search, notebook, options, stop)
         found = verdict(search, notebook)
         if not stopped:
-            file = given["output"] or settings.root / "tuning" / name / "presets.toml"
+            file = given["output"] or root / "tuning" / name / "presets.toml"
             written = file if found.better else None
             if written is not None:
                 table = tuned_table(search, found, sweep.presets)

@@ -13,9 +13,10 @@ from suite.cli.settings import Settings
 from suite.cli.verbs import OneOf, Several
 from suite.cli.words import assignments, command, program, seed_list
 from suite.errors import Exit, SuiteError
+from suite.own_presets import with_presets
 from suite.seeds import numbers
 from suite.spec import RunSpec
-from suite.sweep import Sweep, assigned, read_sweep, sweep_of, with_presets
+from suite.sweep import Sweep, assigned, read_sweep, sweep_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -111,22 +112,22 @@ def alone(sweep: Sweep, spec: RunSpec, settings: Settings, *more: str) -> str:
     )  # fmt: skip
 
 
-def whole(verb: str, sweep: Sweep, settings: Settings) -> str:
+def whole(verb: str, sweep: Sweep, settings: Settings, *more: str) -> str:
     """Return the command that does something with the whole sweep."""
     return command(
         program(), verb, "-m", *sweep.methods, "-p", *sweep.protocols, "--orders", seed_list(sweep.orders), "--seeds",
-        seed_list(sweep.seeds), *_settings(sweep, sweep.methods), *_places(sweep, settings)
+        seed_list(sweep.seeds), *_settings(sweep, sweep.methods), *_places(sweep, settings), *more
     )  # fmt: skip
 
 
-def same(verb: str, sweep: Sweep, settings: Settings, options: dict[str, Any]) -> str:
+def same(verb: str, sweep: Sweep, settings: Settings, options: dict[str, Any], *more: str) -> str:
     """Return the command that does something with what `options` asked for: by its file, if that says it all."""
     if options["file"] and not any(value for name, value in options.items() if name != "file"):
         own = [part for path in settings.protocols for part in ("--protocols", str(path))]
         own += [part for path in settings.presets for part in ("--presets", str(path))]
         own += [part for path in settings.plugins for part in ("--plugin", str(path))]
-        return command(program(), verb, str(options["file"]), *own, *_root(settings))
-    return whole(verb, sweep, settings)
+        return command(program(), verb, str(options["file"]), *own, *_root(settings), *more)
+    return whole(verb, sweep, settings, *more)
 
 
 def _settings(sweep: Sweep, methods: Iterable[str]) -> list[str]:

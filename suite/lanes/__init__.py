@@ -53,7 +53,7 @@ def driven(
     """
     observe(Event("lane", "", {"state": "connecting", "address": options.address}))
     answers(options.address)
-    with own_folder(options.root / "ray") as folder:
+    with own_folder(options.scratch) as folder:
         losses = 0
         while True:
             launched = _Launched(options, observe, should_stop)

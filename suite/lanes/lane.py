@@ -103,6 +103,7 @@ def _lost(spec: RunSpec, claim: Claim, store: Store, size: int) -> Event:
     failure = Failure(spec.key, spec.label, claim.kind, reason, str(log), logs.tail(log), socket.gethostname(), now())
     failure = replace(failure, size=size)
     store.fail(failure)
+    logs.keep(store.root, spec.key)
     return Event("failed", spec.key, asdict(failure))
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal, Protocol
 
+from grace.storage.folders import Folder
 from suite.errors import Exit, SuiteError
 from suite.events import ENDINGS, Event
 from suite.spec import RunSpec
@@ -47,13 +48,14 @@ class Tracker(Protocol):
 class Place:
     """Where a sweep is tracked."""
 
-    root: Path  # of the results
+    root: Folder  # of the results
     sweep: str
 
     @property
     def folder(self) -> Path:
-        """The folder for what a tracker keeps in files."""
-        return self.root.absolute() / "tracking" / self.sweep
+        """The folder for what a tracker keeps in files: here, where the results lie in an object store."""
+        root = self.root if isinstance(self.root, Path) else Path()
+        return root.absolute() / "tracking" / self.sweep
 
 
 def check(names: Iterable[str]) -> None:

@@ -200,7 +200,7 @@ def test_alignment_is_applied_to_teacher_and_student_and_not_at_the_first_task()
             assert torch.allclose(norms[:2].mean(), norms[2:].mean(), rtol=1e-5)  # the teacher is aligned
 
     def after(phase: Phase) -> None:
-        trained = phase.trains[1]
+        trained = learner.net.head if phase.name == "initial" else phase.trains[1]
         assert isinstance(trained, torch.nn.Module)
         heads[phase.name] = state(trained)
 

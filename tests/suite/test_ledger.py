@@ -87,7 +87,7 @@ def test_trouble_is_said_once_and_tried_again(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_does_not_answer_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "_place", lambda *_: time.sleep(60))
+    monkeypatch.setattr(ledger, "place", lambda *_, **__: time.sleep(60))
     monkeypatch.setattr(ledger, "PARTING", 0.1)
     before = time.monotonic()
     with Ledger(tmp_path, "s", Picture, pytest.fail) as book:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from suite.errors import SuiteError
-from suite.own_presets import folded, read_presets
+from suite.own_presets import folded, read_presets, with_presets
 from suite.resolver import Choice
-from suite.sweep import Sweep, chosen, read_sweep, sweep_name, sweep_of, with_presets, write_sweep
+from suite.sweep import Sweep, chosen, read_sweep, sweep_name, sweep_of, write_sweep
 from suite.tuned import write_preset
 
 TEXT = """

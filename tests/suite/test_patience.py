@@ -75,7 +75,7 @@ def test_the_fault_of_a_run_is_raised_at_once(world: World) -> None:
 def test_any_error_is_trouble_while_the_root_is_gone(world: World) -> None:
     assert trouble(world.store, ValueError("odd")) == ""
     world.store.root.rename(world.store.root.with_name("away"))
-    assert "is gone: No such file or directory" in trouble(world.store, ValueError("odd"))
+    assert "is away: store.json: No such file or directory" in trouble(world.store, ValueError("odd"))
 
 
 def test_no_patience_is_none(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from filelock import Timeout
 
-from suite import store as module
 from suite.errors import Exit, SuiteError
 from suite.record import Failure
 from suite.spec import SCHEMA
@@ -275,7 +274,7 @@ def test_a_disk_that_takes_nothing_more(store: Store, monkeypatch: pytest.Monkey
     def refuse(*arguments: Any) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(module.os, call, refuse)
+    monkeypatch.setattr(os, call, refuse)
     for write in (
         lambda: store.write(record()),
         lambda: store.fail(failure()),

@@ -160,6 +160,8 @@ def test_what_does_not_fit_is_named_with_the_nearest(values: dict[str, Any], mes
         ("limit_epochs = 0\nmethods = ['a']\nprotocols = ['b']", "limit_epochs: input should be greater than 0"),
         ("name = '../x'\nmethods = ['a']\nprotocols = ['b']", "name: "),
         ("methods = ['a']\nprotocols = ['b']\n[launch]\ncpu = 1", "unknown key"),
+        ("methods = ['a']\nprotocols = ['b']\n[launch]\nbudget = '4'", "launch.budget: 4 is no budget; write 40gpuh"),
+        ("methods = ['a']\nprotocols = ['b']\n[launch]\ngpus_per_run = 0.4", "launch.gpus_per_run: 2 runs of 0.4"),
         ("methods = [", "not TOML"),
         ("methods = ['a']\nmethods = ['b']", "not TOML"),
     ],
@@ -189,8 +191,11 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         method={"grace": {"threshold": 0.5, "expand": {"epochs": 3, "milestones": [1, 2]}, "assess_view": "test"}},
         limit_epochs=2,
         precision="tf32",
-        launch={"address": "none", "cpus_per_run": 2, "download": False, "engine": "compiled"},
-    )
+        launch={
+            "address": "none", "cpus_per_run": 2, "download": False, "engine": "compiled", "gpus_per_run": 0.33,
+            "budget": "40gpuh", "priority": ["grace", "cifar100-b0i5"], "grace_seconds": 90.0,
+        },
+    )  # fmt: skip
     (tmp_path / "sweep.toml").write_text(write_sweep(sweep))
     assert read_sweep(tmp_path / "sweep.toml") == sweep
 

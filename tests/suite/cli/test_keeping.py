@@ -89,16 +89,20 @@ def test_what_killed_writers_left_goes_and_results_stay(call: Call) -> None:
     for key in (done, open_):
         store.work(key).mkdir(parents=True)
         (store.work(key) / "stream.pt").write_bytes(b"12345")
-    old = store.root / "records" / f"{done}.parquet.tmp-0badcafe"
-    young = store.root / "records" / f"{done}.parquet.tmp-00c0ffee"
-    for path in (old, young):
+    left = store.root / "records" / f"{done}.parquet.tmp-0badcafe"
+    old, young = (store.root / "live" / f"{name}.tmp-123" for name in ("old", "young"))  # of those who hold no locks
+    young.parent.mkdir()
+    for path in (left, old, young):
         path.write_bytes(b"x")
+    os.utime(left, (time.time() + 7200,) * 2)  # a clock was set back meanwhile
     os.utime(old, (time.time() - 7200,) * 2)
     tried = call("gc", "--dry-run", "--json")
-    assert {Path(each["path"]).name for each in tried.json} == {done, f"{done}.lock", f"{open_}.lock", old.name}
-    assert old.exists()
+    assert {Path(each["path"]).name for each in tried.json} == {done, f"{done}.lock", f"{open_}.lock", left.name,
+                                                            old.name}  # fmt: skip
+    assert left.exists()
     said = call("gc")
     assert said.code == Exit.DONE
+    assert not left.exists()
     assert not old.exists()
     assert young.exists()
     assert not store.work(done).exists()

@@ -176,3 +176,9 @@ def test_the_published_order_is_warned_of(call: Call, monkeypatch: pytest.Monkey
     monkeypatch.setattr("suite.cli.tuning.tune", lambda *_: True)
     said = call(*TUNE, "--order", "1993")
     assert "class order 1993 is the one of results" in said.err
+
+
+def test_a_root_that_is_no_folder_is_refused(call: Call) -> None:
+    said = call(*TUNE, "--root", "s3://bucket/results", "-q")
+    assert said.code == Exit.USAGE
+    assert "a search is kept in a folder" in said.err
