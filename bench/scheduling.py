@@ -168,7 +168,7 @@ def simulated(runs: int, wide: int, folder: Path) -> list[str]:
         "local", num_cpus=wide, _memory=wide * 2e9, object_store_memory=128 * MIB, include_dashboard=False,
         _temp_dir=session, log_to_driver=False, logging_level="ERROR", configure_logging=False,
     )  # fmt: skip
-    nodes = Nodes(None, print)
+    nodes = Nodes(None, folder, print)
     nodes.begin()
     options, kinds = measure(options, nodes)
     drive(Job("queue", specs, options, {}, asleep, None), kinds, nodes, folder, observe, lambda: False)

@@ -50,7 +50,7 @@ class LaunchOptions:
         _usage(self.cpus_per_run >= 1, f"--cpus-per-run must be at least 1, not {self.cpus_per_run}")
         _usage(
             self.gpus_per_run is None or 0 <= self.gpus_per_run <= 1,
-            f"gpus_per_run must lie between 0 and 1, not {self.gpus_per_run}; workers = 2 trains a run on two of them",
+            f"--gpus-per-run must lie between 0 and 1, not {self.gpus_per_run}; workers = 2 trains a run on two",
         )
         _usage(
             self.max_concurrent is None or self.max_concurrent >= 1,

@@ -46,6 +46,7 @@ class Ledger:
         self._path = self._folder / f"{uuid.uuid4().hex[:8]}.json"
         self._keys, self._listed = list[str](), list[str]()
         self._changed = self._well = True
+        self._made = False  # the folder
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
 
@@ -88,8 +89,10 @@ class Ledger:
         self._guarded(lambda: self._both(text))
 
     def _both(self, told: str) -> None:
-        self._folder.parent.mkdir(exist_ok=True)  # and not the root, which may be gone for now
-        self._folder.mkdir(exist_ok=True)
+        if not self._made:  # once, and never the root: one that is away later must not be made anew at its place
+            self._folder.parent.mkdir(exist_ok=True)
+            self._folder.mkdir(exist_ok=True)
+            self._made = True
         if self._keys != self._listed:
             keys = self._keys  # there may be others by the time that these are written
             text = "".join(f"{key}\n" for key in keys)

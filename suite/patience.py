@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from grace.storage.writing import probe
 from suite.errors import Exit, SuiteError
 from suite.events import NEWS, Event
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # a disk on which no run can go on
 LOOK = 0.5  # seconds between looks whether a root is there again
+ROOM = 2**20  # bytes that a disk must take before it is worth to train again what could not be saved
 TRIES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before trying again to write to a disk that had no room
 
 
@@ -51,11 +53,13 @@ class Patience:
         self._sleep, self._clock = sleep, clock
         self._since: float | None = None  # when it began to be gone
         self._tries = 0
+        self._trained = 0  # epochs, the most that was ever told
 
     def observe(self, event: Event) -> None:
-        """Pass on an event of the run; one that says that it came further ends the trouble."""
-        if event.kind in NEWS:
-            self._since, self._tries = None, 0
+        """Pass on an event of the run; one that says that it came further than ever before ends the trouble."""
+        trained = int(event.fields.get("trained", 0)) if event.kind in NEWS else 0
+        if trained > self._trained:
+            self._trained, self._since, self._tries = trained, None, 0
         self._observe(event)
 
     def outwait(self, error: Exception) -> None:
@@ -73,10 +77,18 @@ class Patience:
         again = self._clock() + TRIES[min(self._tries, len(TRIES) - 1)]
         self._tries += 1
         while not self._should_stop():
-            gone = self._store.away()
+            gone = self._store.away() or self._full()
             if not gone and self._clock() >= again:
                 return
             if self._clock() - self._since >= self._seconds:
                 last = f"{gone or reason}; the same command goes on when that is mended"
                 raise SuiteError(last, Exit.ENVIRONMENT) from error
             self._sleep(LOOK)
+
+    def _full(self) -> str:
+        """Return in one line why nothing can be written now, or nothing: to train first and find out costs an epoch."""
+        try:
+            probe(self._store.root / "store.json", bytes(ROOM))
+        except OSError as error:
+            return f"cannot write to {self._store.root}: {error.strerror or error}"
+        return ""

@@ -29,6 +29,7 @@ class Settings:
     protocols: list[Path] = field(default_factory=list)
     presets: list[Path] = field(default_factory=list)
     plugins: list[Path] = field(default_factory=list)
+    argv: list[str] = field(default_factory=list)  # the command line, but for the program
 
     @property
     def out(self) -> Console:

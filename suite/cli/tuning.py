@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from grace.training.engine import PRECISIONS
-from suite.cli.fetching import fetched
 from suite.cli.launching import launch_options
+from suite.cli.readying import fetched
 from suite.cli.searching import Searching, announced, compared, outcome
 from suite.cli.settings import Settings
 from suite.cli.signals import Stop

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from suite import logs
 from suite.errors import Exit, SuiteError
@@ -45,7 +46,7 @@ def launch(
 
 
 def driven(
-    module: str, work: object, options: LaunchOptions, observe: Observe, should_stop: Callable[[], bool]
+    program: str, work: Sequence[Any], options: LaunchOptions, observe: Observe, should_stop: Callable[[], bool]
 ) -> bool:
     """Have the `main` of a module do some work in a process that holds Ray; return whether it was stopped early.
 
@@ -57,7 +58,7 @@ def driven(
         losses = 0
         while True:
             launched = _Launched(options, observe, should_stop)
-            last = launched.until_the_end(module, work, folder)
+            last = launched.until_the_end(program, work, folder)
             losses = 1 if launched.moved else losses + 1
             if not last.lost or losses >= LOSSES or not _again(last, options, observe, should_stop):
                 break
@@ -90,9 +91,9 @@ class _Launched:
         self._options, self._observe, self._should_stop = options, observe, should_stop
         self._follower = logs.Follower()
 
-    def until_the_end(self, module: str, work: object, folder: Path) -> Ended:
+    def until_the_end(self, program: str, work: Sequence[Any], folder: Path) -> Ended:
         """Start the process and pass on what it tells; return its last word."""
-        with Driver(module, work, self._options, folder) as driver:
+        with Driver(work, self._options, folder, program) as driver:
             if self._options.verbose:
                 self._follower.follow(folder / "driver.log")
             try:
@@ -102,7 +103,7 @@ class _Launched:
                         self._observe(Event("output", "", {"source": file.stem, "text": text}))
                     if isinstance(message, Ended):
                         return message
-                    if message is not None:
+                    if isinstance(message, Event):
                         self._hear(message)
                     if self._should_stop():
                         driver.stop()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from suite.errors import Exit, SuiteError
 from suite.events import Event
-from suite.lanes.driver import Order, hold, measure
+from suite.lanes import driver
 from suite.lanes.lane import cause
+from suite.lanes.nodes import Nodes
+from suite.lanes.process import Ended
 from suite.launch import LaunchOptions, Observe
 from suite.search import Kept, Notebook, Search, Trial, carry_out, ended
 from suite.slots import lacking, room
@@ -47,20 +49,30 @@ class Job:
 
 
 def main() -> None:
-    """Be the driver that `suite.tuning.tune` starts."""
+    """Be the process that holds Ray for a search."""
     os.environ.update(QUIET)
-    hold(_searched)
+    driver.main(_searched)
 
 
-def _searched(order: Order) -> bool:
-    search, notebook = order.work
-    OBSERVERS.append(order.observe)
-    options, (place, *_) = measure(order.options, order.nodes)
-    count = room(order.nodes.resources, place)
+def _searched(
+    given: Sequence[Any],
+    options: LaunchOptions,
+    code: Mapping[str, Any],
+    folder: Path,
+    tell: driver.Tell,
+    asked: Callable[[], bool],
+) -> Ended:
+    """Carry out a search, of which `given` are the description and the notebook; raises SuiteError."""
+    search, notebook = given
+    OBSERVERS.append(tell)
+    nodes = Nodes(None if options.address is None else options.root, folder, lambda text: tell(driver.noted(text)))
+    nodes.begin()
+    options, (place, *_) = driver.measure(options, nodes)
+    count = room(nodes.resources, place)
     if not count:
-        raise SuiteError(lacking(order.nodes.resources, place), Exit.ENVIRONMENT)
-    job = Job(search, notebook, options, order.folder / "stop", min(count, options.max_concurrent or count))
-    threading.Thread(target=_pass_on, args=(order, job.stop), daemon=True).start()
+        raise SuiteError(lacking(nodes.resources, place), Exit.ENVIRONMENT)
+    job = Job(search, notebook, options, folder / "stop", min(count, options.max_concurrent or count))
+    threading.Thread(target=_pass_on, args=(asked, job.stop), daemon=True).start()
 
     def work(trials: Sequence[Trial], halving: bool) -> bool:
         # those that are over come first: they are what the others are measured by
@@ -69,12 +81,12 @@ def _searched(order: Order) -> bool:
             _fit(job, ordered, halving)
         return job.stop.exists()
 
-    return carry_out(search, notebook, work)
+    return Ended(stopped=carry_out(search, notebook, work))
 
 
-def _pass_on(order: Order, stop: Path) -> None:
+def _pass_on(asked: Callable[[], bool], stop: Path) -> None:
     """Leave the wish to stop where every node sees it."""
-    while not order.should_stop():
+    while not asked():
         threading.Event().wait(0.2)
     stop.touch()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,11 @@ class World:
         self.now += seconds
         assert self.now < 1000, "it waits for ever"
 
-    def exhaust(self, tried: list[float]) -> None:
-        """Meet a full disk again and again, and note when it was tried."""
+    def exhaust(self, tried: list[float], trained: int = 0) -> None:
+        """Meet a full disk again and again, each time after so many epochs, and note when it was tried."""
         while True:
+            if trained:
+                self.patience.observe(Event("progress", "k", {"trained": trained}))
             self.patience.outwait(FULL)
             tried.append(self.now)
 
@@ -62,6 +65,32 @@ def test_a_run_that_comes_further_has_all_the_time_again(world: World) -> None:
     with pytest.raises(SuiteError):
         world.exhaust([])
     assert world.now - began >= 60
+
+
+def test_a_run_that_trains_again_what_it_could_not_save_has_come_no_further(world: World) -> None:
+    tried: list[float] = []
+    with pytest.raises(SuiteError):
+        world.exhaust(tried, trained=3)
+    assert tried == [1.0, 3.0, 8.0, 18.0, 48.0]
+    assert sum(event.kind == "lane" for event in world.events) == 1  # said once
+
+
+def test_it_is_not_tried_again_before_something_can_be_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def sleep(seconds: float) -> None:
+        world.sleep(seconds)
+        if world.now == 20:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    monkeypatch.setattr(world.patience, "_sleep", sleep)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # of a file: what is larger cannot be written
+    try:
+        world.patience.outwait(FULL)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert world.now == 20
+    assert [path.name for path in world.store.root.glob("*.tmp-*")] == []
 
 
 def test_the_fault_of_a_run_is_raised_at_once(world: World) -> None:
