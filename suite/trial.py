@@ -45,6 +45,7 @@ def work_on(
     """
     kept = notebook.read(trial) or Kept(trial)
     if kept.over:
+        notebook.clean(trial)  # of a process that was killed before it could
         for count in range(1, len(kept.scores) + 1):
             tell(count, sum(kept.scores[:count]) / count)
         return kept

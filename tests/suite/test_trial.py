@@ -136,8 +136,11 @@ def test_a_trial_that_is_over_is_told_again_and_not_trained_again(
 ) -> None:
     search = toy_search()
     first = worked(search, 0, options)
+    left = Notebook(options.root).work(search.trials[0])
+    left.mkdir()  # by a kill between the last score and the tidying
     monkeypatch.setattr(suite.trial, "run_stream", None)
     assert worked(search, 0, options) == first
+    assert not left.exists()
 
 
 def test_a_trial_that_diverges_is_kept_as_a_failure(options: LaunchOptions) -> None:
