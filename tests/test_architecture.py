@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "suite.diagnosis": {"torch", "grace", "protocols", "suite"},
     "suite.attempt": {"torch", "grace", "suite"},
     "suite.execute": {"numpy", "torch", "grace", "protocols", "suite"},
+    "suite.trial": {"torch", "grace", "suite"},
     "suite.lanes": {"ray", "grace.storage", "suite"},
     "suite.lanes.ranks": {"ray", "torch", "grace", "suite"},
     "suite.columns": {"numpy"},

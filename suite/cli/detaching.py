@@ -43,7 +43,7 @@ def leave(settings: Settings, sweep: Sweep, retry: Collection[str] | None = None
     sweep, found, options = ready(settings, sweep)
     if not found.left:
         return carry_out(settings, sweep, retry)
-    images(settings, found.left, options)
+    images(settings, (run.spec.protocol.dataset for run in found.left), options)
     name = sweep_name(sweep)
     view = Watcher(settings.root, name).look()
     if not view.over:

@@ -154,7 +154,7 @@ def carry_out(settings: Settings, sweep: Sweep, retry: Collection[str] | None = 
                 _say(settings, notes, said)
                 for note in _later(found):
                     settings.note(note)
-                fetched(settings, todo, options)
+                fetched(settings, (run.spec.protocol.dataset for run in todo), options)
                 store.save_sweep(sweep_name(sweep), write_sweep(sweep))
                 order = in_order(todo, priority, longest=launch.address != HERE)
                 options = replace(options, sizes=again.sizes(todo))

@@ -22,6 +22,7 @@ VERBS = {
     "show": ("suite.cli.show", "One of them in full."),
     "plan": ("suite.cli.planning", "What a sweep would run, and what it would cost."),
     "run": ("suite.cli.run", "Run what is missing; the same command again goes on."),
+    "tune": ("suite.cli.tuning", "Search a method's settings on held-out training images."),
     "resume": ("suite.cli.resume", "Go on with a sweep by its name."),
     "watch": ("suite.cli.watch", "A sweep at work, from any machine that sees the results."),
     "stop": ("suite.cli.stopping", "Ask whoever works on a sweep to save and leave."),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from suite.cli.settings import Settings
 from suite.launch import LaunchOptions, carries
-from suite.plan import Plan, Planned, plan
+from suite.plan import Plan, plan
 from suite.plugins import read_plugin
 from suite.store import Store
 from suite.sweep import Sweep, with_texts
@@ -34,31 +35,33 @@ def _options(settings: Settings, sweep: Sweep, found: Plan) -> LaunchOptions:
     """Return what a launch is told."""
     launch = sweep.launch.model_dump(include={each.name for each in fields(LaunchOptions)})
     sources = {run.spec.key: run.choice.source for run in found.runs}
+    tuned = {run.spec.key: run.choice.tuned_on for run in found.runs if run.choice.tuned_on}
     plugins = [read_plugin(Path(file), sweep.plugin_texts) for file in sweep.plugins]
     return LaunchOptions(
         root=settings.root,
         verbose=settings.verbose,
         **{**launch, "data": Path(launch["data"])},
         sources=sources,
+        tuned=tuned,
         plugins=plugins,
     )
 
 
-def images(settings: Settings, left: list[Planned], options: LaunchOptions) -> list[DatasetSpec]:
-    """Check the images of every run that is left; return the datasets. Raises DataError."""
+def images(settings: Settings, datasets: Iterable[DatasetSpec], options: LaunchOptions) -> list[DatasetSpec]:
+    """Check the images of some datasets; return each once. Raises DataError."""
     from grace.streams.datasets import check
 
-    specs = list(dict.fromkeys(run.spec.protocol.dataset for run in left))
+    specs = list(dict.fromkeys(datasets))
     for spec in specs:
         settings.note(f"data {spec.name}: {check(spec, options.data, options.download)}")
     return specs
 
 
-def fetched(settings: Settings, left: list[Planned], options: LaunchOptions) -> None:
-    """Check the images of every run that is left, and download what is missing and may be; raises DataError."""
+def fetched(settings: Settings, datasets: Iterable[DatasetSpec], options: LaunchOptions) -> None:
+    """Check the images of some datasets, and download what is missing and may be; raises DataError."""
     from grace.streams.datasets import fetch
 
-    specs = images(settings, left, options)
+    specs = images(settings, datasets, options)
     if options.download:
         for spec in specs:
             fetch(spec, options.data)
