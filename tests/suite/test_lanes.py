@@ -108,12 +108,16 @@ def test_kills_change_nothing(tmp_path: Path, mark: str) -> None:
     assert any(Store.open(root).work(killed).glob("*.pt"))
 
     events: list[Event] = []
-    options = LaunchOptions(root=root, data=tmp_path, max_concurrent=1, gpus_per_run=0, checkpoint_seconds=0.1)
-    endless = spec(2, epochs=100_000)
+    options = LaunchOptions(
+        root=root, data=tmp_path, max_concurrent=1, gpus_per_run=0, checkpoint_seconds=0.1, share=False
+    )
+    endless = spec(2, epochs=100_000)  # of a first task, which it would save where others find it, too
     outcome = lanes.launch(
         [*runs, endless], options, events.append, lambda: ("progress", endless.key) in [(e.kind, e.key) for e in events]
     )
     assert outcome == Outcome(finished=[run.key for run in runs], stopped=True)
+    turns = [event.kind for event in events if event.kind in ("claimed", "finished", "stopped")]
+    assert turns == ["claimed", "finished", "claimed", "finished", "claimed", "stopped"]  # one at a time
     assert list(Store.open(root).work(endless.key).glob("*.pt"))  # saved
     assert marked(mark) == []
     assert not (root / "ray").exists()
