@@ -142,6 +142,7 @@ class Fleet:
             self._looked = time.monotonic()
             self._nodes.look()
             gone = [each.name for each in self.alive if each.process and each.process["node"] not in self._nodes.good]
+            gone += [name for name in state.holders if name in self._lanes and not self._lanes[name].is_alive()]
             if gone:
                 self._queue.release.remote(gone)
         for place in self._places:
