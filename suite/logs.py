@@ -16,6 +16,7 @@ from grace.storage.folders import Folder
 from grace.storage.writing import place
 
 KEPT = 2**20  # bytes of earlier attempts' logs that stay
+CRASH = 2**16  # bytes at the end of a log among which a crash says what it was
 WORDS = 200  # characters of a last line
 
 
@@ -85,7 +86,8 @@ def _onto(out: int, err: int) -> None:
 
 def last_words(file: Path) -> str:
     """Return the line of a log that says most of a crash: a fatal error's, else the last one; or nothing."""
-    lines = [line.strip() for line in tail(file).splitlines() if line.strip()]
+    # behind a fatal error come the stacks of all threads and the names of all modules
+    lines = [line.strip() for line in tail(file, CRASH).splitlines() if line.strip()]
     fatal = [line for line in lines if line.startswith(("Fatal Python error", "terminate called"))]
     return ([*lines, *fatal] or [""])[-1][:WORDS]
 

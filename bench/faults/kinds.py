@@ -61,7 +61,7 @@ def queue(siege: Siege) -> Fault | None:
     if where is None:
         return None
     found = siege.world.marked(processes.QUEUE)
-    hit = fault(siege, where, at=siege.world.kill(siege.rng.choice(found)) if found else 0.0)
+    hit = fault(siege, where, at=siege.world.kill(siege.rng.choice(found)) if found else 0.0, spared=True)
     siege.world.release()
     return hit if found else None
 
@@ -144,7 +144,7 @@ def full(siege: Siege) -> Fault | None:
     siege.world.release()
     time.sleep(SHORT)
     disk.empty()
-    return fault(siege)
+    return fault(siege, spared=True)
 
 
 def away(siege: Siege) -> Fault | None:
@@ -156,7 +156,7 @@ def away(siege: Siege) -> Fault | None:
     siege.world.release()
     time.sleep(SHORT)
     disk.come_back()
-    return fault(siege)
+    return fault(siege, spared=True)
 
 
 def clock(siege: Siege) -> Fault | None:
@@ -165,8 +165,9 @@ def clock(siege: Siege) -> Fault | None:
     if where is None:
         return None
     siege.world.put("clock", -siege.rng.random() * YEAR)
+    hit = fault(siege, spared=True)
     siege.world.release()
-    return fault(siege)
+    return hit
 
 
 def hang(siege: Siege) -> Fault | None:

@@ -23,6 +23,7 @@ class Fault:
     victims: dict[str, int]  # runs that it hit -> the process that worked on them
     code: int | None = None  # of the command, where that ended
     wrong: str = ""  # what should not have come of it
+    spared: bool = False  # the processes that it hit were not ended by it
 
 
 @dataclass
@@ -95,11 +96,14 @@ class Siege:
         return self.codes
 
     def recovery(self, fault: Fault, told: Iterable[Moment]) -> float | None:
-        """Return the seconds until another process worked on every run that was hit; None where none was."""
+        """Return the seconds until every run that was hit was worked on again; None where none was.
+
+        By another process, unless the fault leaves them alive.
+        """
         later: dict[str, float] = {}
         for moment in told:
             pid = fault.victims.get(moment.key)
-            if pid is not None and moment.pid != pid and moment.time > fault.at:
+            if pid is not None and (fault.spared or moment.pid != pid) and moment.time > fault.at:
                 later.setdefault(moment.key, moment.time - fault.at)
         return max(later.values(), default=None)
 
@@ -109,8 +113,8 @@ class Siege:
         for key, pid in fault.victims.items():
             mine = [moment for moment in told if moment.key == key]
             before = {m.what: m.kind for m in mine if m.time <= fault.at and m.kind in ("epoch", "trained")}
-            next_one = next((m.pid for m in mine if m.time > fault.at and m.pid != pid and m.kind == "epoch"), None)
-            again = {m.what for m in mine if m.pid == next_one and m.kind == "epoch"} & set(before)
+            later = [m for m in mine if m.time > fault.at and (fault.spared or m.pid != pid) and m.kind == "epoch"]
+            again = {m.what for m in later if m.pid == later[0].pid} & set(before)
             begun += len(again)
             whole += sum(before[what] == "trained" for what in again)
         return begun, whole

@@ -42,7 +42,7 @@ def complaints(world: World, expected: Mapping[str, str], failed: Iterable[str] 
     found += [f"record {line}" for line in store.damaged]
     found += [f"run {key} failed: {failure.reason}" for key, failure in store.failures().items() if key not in failed]
     found += [f"run {key} has not failed" for key in set(failed) - set(store.failures())]
-    return found + orphans(world) + leftovers(world)
+    return found + orphans(world) + leftovers(world, failed)
 
 
 def orphans(world: World, seconds: float = LINGERING) -> list[str]:
@@ -57,8 +57,11 @@ def orphans(world: World, seconds: float = LINGERING) -> list[str]:
         time.sleep(0.1)
 
 
-def leftovers(world: World) -> list[str]:
-    """Have `gc` remove what it may two hours later, and return what is still there and should not be."""
+def leftovers(world: World, failed: Iterable[str] = ()) -> list[str]:
+    """Have `gc` remove what it may two hours later, and return what is still there and should not be.
+
+    A run that failed keeps its checkpoints: it may be tried again.
+    """
     for path in world.root.rglob("*.tmp-*"):
         earlier = path.stat().st_mtime - LATER
         os.utime(path, (earlier, earlier))
@@ -67,6 +70,7 @@ def leftovers(world: World) -> list[str]:
     kept = {"records", "predictions", "failed", "sweeps", "live", "index", "logs", "shared", "store.json", "work"}
     for path in sorted(world.root.rglob("*")):
         name = path.relative_to(world.root)
-        if ".tmp-" in path.name or (name.parts[0] == "work" and len(name.parts) > 1) or name.parts[0] not in kept:
+        working = name.parts[0] == "work" and len(name.parts) > 1 and name.parts[1].partition(".")[0] not in set(failed)
+        if ".tmp-" in path.name or working or name.parts[0] not in kept:
             found.append(f"{name} is left")
     return found

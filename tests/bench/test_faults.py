@@ -48,6 +48,9 @@ def test_a_fault_is_charged_with_what_its_victim_lost(here: World) -> None:
     assert siege.cost(Fault("", 4.5, {"k": 1}), LATE) == (2, 1)
     assert siege.recovery(Fault("", 2.5, {"k": 1}), CUT) == 0.5
     assert siege.recovery(Fault("", 4.5, {"k": 2}), LATE) is None  # nobody came after it
+    again = told("1 epoch 0", "1 trained 0", "1 epoch 0", "1 trained 0")  # the disk took nothing for a while
+    assert siege.recovery(Fault("", 1.5, {"k": 1}, spared=True), again) == 0.5
+    assert siege.cost(Fault("", 1.5, {"k": 1}, spared=True), again) == (1, 1)
 
 
 CODE = "import os, time; file = open('w.tmp-1', 'wb'); os.fsync(file.fileno()); print(time.time(), flush=True)"

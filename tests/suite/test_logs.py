@@ -30,6 +30,9 @@ def test_what_a_process_prints_is_caught_and_a_crash_says_where_it_was(tmp_path:
     assert "from C" in text
     assert "Fatal Python error: Segmentation fault" in text
     assert last_words(file) == "Fatal Python error: Segmentation fault"
+    with file.open("a") as log:  # where much is loaded, Python tells of all of it
+        log.write(f"Extension modules: {', '.join(f'package.module{i}' for i in range(1000))}\n")
+    assert last_words(file) == "Fatal Python error: Segmentation fault"
 
 
 def test_streams_are_what_they_were_afterwards(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import os
 import signal
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 
-from grace import Batch, Learner, Losses, Phase, Recipe, Task, Trainer
+from grace import Batch, Learner, Phase, Recipe, Task, Trainer
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Crashes(Learner):
         self.net.add_branch()
         self.net.add_classes(task.size)
 
-        def loss(batch: Batch) -> Losses:
+        def loss(batch: Batch) -> dict[str, torch.Tensor]:
             return {"ce": F.cross_entropy(self.net.logits(batch.x), batch.y)}
 
         trainer.fit(Phase(name="learn", trains=[self.net], data=task.train, loss=loss, recipe=self.config.recipe))

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from grace import Batch, Learner, Losses, Phase, Recipe, Task, Trainer
+from grace import Batch, Learner, Phase, Recipe, Task, Trainer
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Hungry(Learner):
             self.net.add_branch()
         self.net.add_classes(task.size)
 
-        def loss(batch: Batch) -> Losses:
+        def loss(batch: Batch) -> dict[str, torch.Tensor]:
             return {"ce": F.cross_entropy(self.net.logits(batch.x), batch.y)}
 
         recipe = self.config.recipe
