@@ -125,7 +125,7 @@ def resident(name: str) -> int:
     if name:
         pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _named(entry, name)]
     sizes = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids]
-    return sum(sizes) * os.sysconf("SC_PAGE_SIZE")
+    return max(sizes, default=0) * os.sysconf("SC_PAGE_SIZE")  # one that is just being forked is no second
 
 
 def _named(entry: Path, name: str) -> bool:
@@ -210,10 +210,11 @@ def main() -> None:
     parser.add_argument("--lanes", type=int, default=16, help="that share them")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="grace-scheduling-") as name:
-        found = [*overheads(options.tiny, Path(name)), ""] if options.tiny else []
+        if options.tiny:
+            report("scheduling-tiny", "Scheduling of tiny runs", overheads(options.tiny, Path(name)))
         if options.runs:
-            found += simulated(options.runs, options.cpus, options.lanes, Path(name))
-    report("scheduling", "Scheduling", found)
+            told = simulated(options.runs, options.cpus, options.lanes, Path(name))
+            report("scheduling-simulated", "Scheduling of simulated runs", told)
 
 
 if __name__ == "__main__":
