@@ -1,6 +1,6 @@
 """What scheduling costs: overhead per run over the bare work, and how fast runs are handed out to many lanes.
 
-    python -m bench.scheduling [--tiny 2 20 200] [--runs 1000] [--lanes 64]
+    python -m bench.scheduling [--tiny 2 20 200] [--runs 1000] [--cpus 64] [--lanes 16]
 
 First tiny real runs: bare, in this process and kept nowhere; as `--address none` works on them; and in lanes on Ray,
 two at a time. Then runs that only sleep, on a Ray that pretends to more cores and memory than there are: every lane is
@@ -125,7 +125,7 @@ def resident(name: str) -> int:
     if name:
         pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _named(entry, name)]
     sizes = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids]
-    return sum(sizes) * os.sysconf("SC_PAGE_SIZE")
+    return max(sizes, default=0) * os.sysconf("SC_PAGE_SIZE")  # one that is just being forked is no second
 
 
 def _named(entry: Path, name: str) -> bool:
@@ -135,7 +135,7 @@ def _named(entry: Path, name: str) -> bool:
         return False
 
 
-def simulated(runs: int, wide: int, folder: Path) -> list[str]:
+def simulated(runs: int, cpus: int, wide: int, folder: Path) -> list[str]:
     """Return what handing out sleeping runs to many lanes takes, beyond the sleep, and the memory meanwhile."""
     import ray
 
@@ -143,7 +143,7 @@ def simulated(runs: int, wide: int, folder: Path) -> list[str]:
     from suite.lanes.lane import Job
     from suite.lanes.nodes import Nodes
 
-    options = LaunchOptions(root=folder / "many", data=folder, gpus_per_run=0)
+    options = LaunchOptions(root=folder / "many", data=folder, gpus_per_run=0, cpus_per_run=cpus // wide)
     specs = {spec.key: spec for spec in tiny(runs)}
     Store.open(options.root, write=True)
     told: list[tuple[float, int]] = []  # when a run finished, and the memory of driver and queue then
@@ -165,19 +165,19 @@ def simulated(runs: int, wide: int, folder: Path) -> list[str]:
     session = tempfile.mkdtemp(prefix="ray-")
     began = time.perf_counter()
     ray.init(
-        "local", num_cpus=wide, _memory=wide * 2e9, object_store_memory=128 * MIB, include_dashboard=False,
+        "local", num_cpus=cpus, _memory=wide * 2e9, object_store_memory=128 * MIB, include_dashboard=False,
         _temp_dir=session, log_to_driver=False, logging_level="ERROR", configure_logging=False,
     )  # fmt: skip
-    nodes = Nodes(None, print)
+    nodes = Nodes(None, folder, print)
     nodes.begin()
     options, kinds = measure(options, nodes)
     drive(Job("queue", specs, options, {}, asleep, None), kinds, nodes, folder, observe, lambda: False)
     ray.shutdown()
-    return _told(runs, wide, began, ready, [now for now, _ in told], sizes)
+    return _told(runs, cpus, began, ready, [now for now, _ in told], sizes)
 
 
 def _told(
-    runs: int, wide: int, began: float, ready: list[float], ended: list[float], sizes: list[tuple[int, int, int]]
+    runs: int, cpus: int, began: float, ready: list[float], ended: list[float], sizes: list[tuple[int, int, int]]
 ) -> list[str]:
     # what finished after the last lane was there, in lanes that were all there
     steady = [moment for moment in ended if moment >= ready[-1] + SLEEP]
@@ -187,7 +187,7 @@ def _told(
     grown = [late / soon for soon, late in zip(early[1:], sizes[-1][1:], strict=True)]
     verdict = "" if over <= LIMIT else " (too much)"
     return [
-        f"{len(ended)} runs that sleep {SLEEP:g} s in {len(ready)} lanes on {wide} pretended cores: the first lane was "
+        f"{len(ended)} runs that sleep {SLEEP:g} s in {len(ready)} lanes on {cpus} pretended cores: the first lane was "
         f"there after {ready[0] - began:.0f} s, the last after {ready[-1] - began:.0f} s.",
         "",
         f"- Once all were there, {len(steady)} runs ended {1000 * pace:.1f} ms apart; "
@@ -206,13 +206,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", type=int, nargs="*", default=[2, 20, 200], metavar="N", help="numbers of tiny runs")
     parser.add_argument("--runs", type=int, default=1000, help="that only sleep")
-    parser.add_argument("--lanes", type=int, default=64, help="for these, one per pretended core")
+    parser.add_argument("--cpus", type=int, default=64, help="pretended for these")
+    parser.add_argument("--lanes", type=int, default=16, help="that share them")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="grace-scheduling-") as name:
-        found = [*overheads(options.tiny, Path(name)), ""] if options.tiny else []
+        if options.tiny:
+            report("scheduling-tiny", "Scheduling of tiny runs", overheads(options.tiny, Path(name)))
         if options.runs:
-            found += simulated(options.runs, options.lanes, Path(name))
-    report("scheduling", "Scheduling", found)
+            told = simulated(options.runs, options.cpus, options.lanes, Path(name))
+            report("scheduling-simulated", "Scheduling of simulated runs", told)
 
 
 if __name__ == "__main__":

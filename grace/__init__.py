@@ -37,6 +37,7 @@ _EXPORTS = {
     "TaskRecord": "grace.run",
     "Trainer": "grace.training.trainer",
     "backbone_factory": "grace.nets",
+    "begin": "grace.training.beginning",
     "derive": "grace.seeds",
     "load": "grace.streams.datasets",
     "method": "grace.methods",

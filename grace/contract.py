@@ -27,7 +27,7 @@ from grace.training.trainer import Trainer
 from grace.training.watched import Watched
 
 HELD = ("config", "net", "memory", "state")
-BY_HAND = {"x", "decoder"}  # of a split: where its images are
+BY_HAND = {"x", "decoder", "whole"}  # of a split: where its images are
 _THOROUGH: ContextVar[bool] = ContextVar("thorough", default=False)
 
 

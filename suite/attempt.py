@@ -68,8 +68,10 @@ def _locked(
     """Work on one run while holding its lock."""
     if gone := store.away():
         raise SuiteError(gone, Exit.ENVIRONMENT)
-    if (first := _waits.get(spec.key)) and not free(store.root, first.key):
-        return first.event(spec.key)
+    if first := _waits.get(spec.key):
+        if not free(store.root, first.key):
+            return first.event(spec.key)
+        del _waits[spec.key]
     lock = store.lock(spec.key)
     try:
         lock.acquire(timeout=0)
@@ -115,7 +117,8 @@ def _worked(
             )
         store.write(record)
     except Busy as busy:
-        event = _waits.setdefault(spec.key, _Wait(busy.key)).event(spec.key)
+        _waits[spec.key] = _Wait(busy.key)
+        event = _waits[spec.key].event(spec.key)
     except Stopped:
         event = Event("stopped", spec.key)
     except Exception as error:

@@ -60,7 +60,19 @@ def warnings(rows: Sequence[Row]) -> tuple[str, ...]:
         by_stream.setdefault((row["protocol"], row["order_seed"]), set()).add(str(row["data"]))
     for stream in sorted({protocol for (protocol, _), data in by_stream.items() if len(data) > 1}):
         lines.append(f"{stream}: the runs did not see the same images (fingerprints differ)")
-    return (*lines, *_unpaired(rows))
+    return (*lines, *_unpaired(rows), *_unequally_tuned(rows))
+
+
+def _unequally_tuned(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield protocols on which some methods' settings were searched for and those of others were not."""
+    found: dict[tuple[str, str], dict[bool, set[str]]] = {}
+    for row in rows:
+        if not row["upper_bound"]:
+            kinds = found.setdefault((row["protocol"], row["protocol_id"]), {})
+            kinds.setdefault(bool(row.get("tuned_on")), set()).add(row["title"])
+    for stream, kinds in sorted(found.items()):
+        if len(kinds) == 2:
+            yield f"{stream[0]}: settings of {', '.join(sorted(kinds[True]))} were tuned, those of others were not"
 
 
 def _unpaired(rows: Sequence[Row]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
 from functools import cache
@@ -57,6 +58,15 @@ def recipes(config: Any) -> dict[str, Recipe]:
     """Return the recipes among a Config's fields, in their order."""
     values = {field.name: getattr(config, field.name) for field in fields(config)}
     return {name: value for name, value in values.items() if isinstance(value, Recipe)}
+
+
+def toml_value(text: str) -> Any:
+    """Return `text` as TOML reads a value, or as it stands."""
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return found["value"] if list(found) == ["value"] else text
 
 
 def _typed(kind: Any, value: Any, where: str) -> Any:

@@ -8,11 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from grace.checks import DataError
 from grace.storage.folders import Folder
@@ -22,16 +23,23 @@ from suite.errors import SuiteError
 from suite.provenance import PACKAGE
 from suite.store import Store
 
+if TYPE_CHECKING:
+    from grace.streams.catalogue import DatasetSpec
+
 State = Literal["good", "note", "bad"]  # a note stops nothing
 ROOM = 10**9  # bytes that a results folder should have free
 TENSOR_CORES = (8, 0)  # compute capability from which a GPU has them for tf32 and bf16
 TORCH = """
 import json, torch
-found = {"torch": torch.__version__, "cuda": torch.version.cuda, "gpus": [], "capabilities": []}
-for i in range(torch.cuda.device_count()):
-    of = torch.cuda.get_device_properties(i)
-    found["gpus"].append(f"{of.name}, {of.total_memory / 2**30:.0f} GiB")
-    found["capabilities"].append([of.major, of.minor])
+found = {"torch": torch.__version__, "cuda": torch.version.cuda, "gpus": [], "capabilities": [], "trouble": ""}
+try:
+    for i in range(torch.cuda.device_count()):
+        of = torch.cuda.get_device_properties(i)
+        found["gpus"].append(f"{of.name}, {of.total_memory / 2**30:.0f} GiB")
+        found["capabilities"].append([of.major, of.minor])
+        torch.ones(2, device=f"cuda:{i}").sum().item()
+except Exception as error:
+    found["trouble"] = f"GPU {i}: " + (str(error).strip().splitlines() or [type(error).__name__])[0]
 for name, test in {"amx": "_is_amx_tile_supported", "avx512_bf16": "_is_avx512_bf16_supported"}.items():
     found[name] = hasattr(torch.cpu, test) and getattr(torch.cpu, test)()
 try:
@@ -39,8 +47,16 @@ try:
     found["triton"] = True
 except Exception:
     found["triton"] = False
-print(json.dumps(found))
 """
+PAIR = """
+import json, torchvision
+found = {**globals().get("found", {}), "torchvision": torchvision.__version__}
+"""
+RAY = """
+import json, ray, ray.train.torch
+found = {**globals().get("found", {}), "ray": ray.__version__}
+"""
+SAY = "print(json.dumps(found))"
 
 
 @dataclass(frozen=True)
@@ -50,17 +66,17 @@ class Finding:
     what: str
     state: State
     text: str  # what is there, or what is wrong and what to do
+    node: str = ""  # of a cluster, where it is the only one, or one of few
 
 
-def examine(root: Folder, data: Path) -> Iterator[Finding]:
-    """Yield the findings, each as soon as it is known."""
+def examine(root: Folder, folder: Path) -> Iterator[Finding]:
+    """Yield the findings on this machine, each as soon as it is known; `folder` is for data."""
     yield _python()
-    yield from _packages()
-    yield from _torch()
-    yield _ray()
-    yield _machine()
+    yield from packages(requirements())
+    yield from imports()[0]
+    yield machine()
     yield _root(root)
-    yield from _data(data)
+    yield from data(folder, DATASETS)
 
 
 def _python() -> Finding:
@@ -71,11 +87,17 @@ def _python() -> Finding:
     )
 
 
-def _packages() -> Iterator[Finding]:
-    """Compare what is installed with what the project declares."""
+def requirements() -> list[str] | None:
+    """Return what the project declares to need; None where it is not installed."""
     try:
-        wanted = [text for text in requires(PACKAGE) or [] if "extra ==" not in text]
+        return [text for text in requires(PACKAGE) or [] if "extra ==" not in text]
     except PackageNotFoundError:
+        return None
+
+
+def packages(wanted: Sequence[str] | None) -> Iterator[Finding]:
+    """Compare what is installed with what is wanted."""
+    if wanted is None:
         yield Finding("packages", "note", f"{PACKAGE} is not installed, its requirements are not known (make setup)")
         return
     lacking = []
@@ -102,20 +124,43 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", text.partition("+")[0])[:3])
 
 
-def _torch() -> Iterator[Finding]:
-    """Import torch and torchvision, in a process of their own: a bad pair may not even raise."""
-    found, trouble = _python_says(TORCH)
+def imports() -> tuple[list[Finding], int]:
+    """Import torch, torchvision and what lanes need of Ray, and use each GPU; return findings, and how many GPUs.
+
+    That is done in processes of their own: a bad pair may not even raise.
+    """
+    facts, trouble = _facts(TORCH, PAIR, RAY)  # in one: torch takes its time
+    if not trouble:
+        return [*_torch(facts), Finding("torchvision", "good", facts["torchvision"]), *_devices(facts),
+                Finding("Ray", "good", facts["ray"])], len(facts["gpus"])  # fmt: skip
+    found, gpus = [], 0
+    facts, trouble = _facts(TORCH)
     if trouble:
-        yield Finding("torch", "bad", f"cannot be imported: {trouble}")
-        return
-    facts = json.loads(found)
-    yield Finding("torch", "good", f"{facts['torch']}, {'CUDA ' + facts['cuda'] if facts['cuda'] else 'CPU only'}")
-    found, trouble = _python_says("import torchvision; print(torchvision.__version__)")
-    pair = f"does not fit torch {facts['torch']}: {trouble}" if trouble else found
-    yield Finding("torchvision", "bad" if trouble else "good", pair)
-    yield Finding(
-        "GPUs", "good" if facts["gpus"] else "note", "; ".join(facts["gpus"]) or "none: runs train on the CPU"
+        found.append(Finding("torch", "bad", f"cannot be imported: {trouble}"))
+    else:
+        pair, unfit = _facts(PAIR)
+        fit = f"does not fit torch {facts['torch']}: {unfit}" if unfit else pair["torchvision"]
+        found += [*_torch(facts), Finding("torchvision", "bad" if unfit else "good", fit), *_devices(facts)]
+        gpus = len(facts["gpus"])
+    facts, trouble = _facts(RAY)
+    found.append(
+        Finding("Ray", "bad" if trouble else "good", f"cannot be imported: {trouble}" if trouble else facts["ray"])
     )
+    return found, gpus
+
+
+def _torch(facts: Mapping[str, Any]) -> Iterator[Finding]:
+    yield Finding("torch", "good", f"{facts['torch']}, {'CUDA ' + facts['cuda'] if facts['cuda'] else 'CPU only'}")
+
+
+def _devices(facts: Mapping[str, Any]) -> Iterator[Finding]:
+    """Say which GPUs there are, whether torch can use them, and what pays on what there is."""
+    if facts["trouble"]:
+        yield Finding("GPUs", "bad", f"cannot be used: {facts['trouble']}")
+    else:
+        kinds = [name if number == 1 else f"{number} x {name}" for name, number in Counter(facts["gpus"]).items()]
+        none = "none: runs train on the CPU"
+        yield Finding("GPUs", "good" if kinds else "note", "; ".join(kinds) or none)
     yield _precision(facts)
     yield _compiler(facts)
 
@@ -148,9 +193,10 @@ def _compiler(facts: Mapping[str, Any]) -> Finding:
     return Finding("torch.compile", "note" if lacking else "good", text)
 
 
-def _ray() -> Finding:
-    found, trouble = _python_says("import ray, ray.train.torch; print(ray.__version__)")
-    return Finding("Ray", "bad" if trouble else "good", f"cannot be imported: {trouble}" if trouble else found)
+def _facts(*programs: str) -> tuple[dict[str, Any], str]:
+    """Return what programs find, run as one, or what is wrong."""
+    found, trouble = _python_says("".join((*programs, SAY)))
+    return ({}, trouble) if trouble else (json.loads(found), "")
 
 
 def _python_says(program: str) -> tuple[str, str]:
@@ -165,7 +211,8 @@ def _python_says(program: str) -> tuple[str, str]:
     return done.stdout.strip().splitlines()[-1], ""
 
 
-def _machine() -> Finding:
+def machine() -> Finding:
+    """Say how large this machine is."""
     pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return Finding("machine", "good", f"{cores} cores, {pages / 2**30:.0f} GiB memory")
@@ -189,12 +236,12 @@ def _root(root: Folder) -> Finding:
     return Finding("results", "good" if free >= ROOM else "note", text)
 
 
-def _data(data: Path) -> Iterator[Finding]:
-    """Look for every registered dataset; one that is not there matters only to the runs that want it."""
+def data(folder: Path, specs: Mapping[str, DatasetSpec]) -> Iterator[Finding]:
+    """Look for datasets, by name; one that is not there matters only to the runs that want it."""
     from grace.streams.datasets import check
 
-    for name, spec in DATASETS.items():
+    for name, spec in specs.items():
         try:
-            yield Finding(f"data {name}", "good", check(spec, data))
+            yield Finding(f"data {name}", "good", check(spec, folder))
         except DataError as error:
             yield Finding(f"data {name}", "note", str(error))

@@ -43,6 +43,11 @@ class Group:
     failed: dict[Stream, int] = field(default_factory=lambda: defaultdict(int))  # of the missing ones
     reasons: dict[Stream, str] = field(default_factory=dict)  # why there can be none
 
+    @property
+    def tuned(self) -> bool:
+        """Whether a search found settings of some of its runs."""
+        return any(run.get("tuned_on") for runs in self.runs.values() for run in runs)
+
     def place(self) -> tuple[int, str, int, str, str]:
         """Return what lines are sorted by: family, then year of publication, then name."""
         last = len(FAMILIES) + (self.family == UPPER_BOUND)

@@ -42,6 +42,7 @@ class LaunchOptions:
     sizes: Mapping[str, int] = field(default_factory=dict)  # key -> how many slots' room a run wants, where not one
     verbose: bool = False  # tell of every line that Ray and the runs print
     sources: Mapping[str, str] = field(default_factory=dict)  # key -> where the run's settings come from
+    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # key -> how a search found those, if one did
     plugins: Sequence[Plugin] = ()  # the user's own methods: their texts, since workers may not see the files
 
     def __post_init__(self) -> None:
@@ -49,7 +50,7 @@ class LaunchOptions:
         _usage(self.cpus_per_run >= 1, f"--cpus-per-run must be at least 1, not {self.cpus_per_run}")
         _usage(
             self.gpus_per_run is None or 0 <= self.gpus_per_run <= 1,
-            f"gpus_per_run must lie between 0 and 1, not {self.gpus_per_run}; workers = 2 trains a run on two of them",
+            f"--gpus-per-run must lie between 0 and 1, not {self.gpus_per_run}; workers = 2 trains a run on two",
         )
         _usage(
             self.max_concurrent is None or self.max_concurrent >= 1,
@@ -126,4 +127,5 @@ def launcher(options: LaunchOptions) -> Launch:
 
 def origin(options: LaunchOptions, key: str, code: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a record's provenance that the launching process knows."""
-    return {**code, "preset": options.sources.get(key)}
+    tuned = options.tuned.get(key)
+    return {**code, "preset": options.sources.get(key), **({"tuned_on": dict(tuned)} if tuned else {})}

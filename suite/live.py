@@ -81,7 +81,7 @@ class Live:
             return
         with self._lock:
             run = self.tally.add(event)
-            note = _note(event)
+            note = lane_note(event)
             self._note = note or ("" if event.kind == "claimed" else self._note)
             ending = _ending(event, run) if run else None
             if ending is not None and event.kind in ("finished", "failed"):
@@ -130,8 +130,8 @@ def _measured(run: Working) -> str:
     return f"{(run.task or 0) + 1}/{run.tasks}  {', '.join(filter(None, parts))}"
 
 
-def _note(event: Event) -> str:
-    """Return what is to be said of a lane."""
+def lane_note(event: Event) -> str:
+    """Return what is to be said of a lane, empty for nothing."""
     fields = event.fields
     if event.kind != "lane":
         return ""

@@ -88,9 +88,10 @@ class Plan:
     def notes(self) -> list[str]:
         """Where settings were borrowed from another protocol."""
         choices = {(run.choice.method, run.choice.protocol.name): run.choice for run in self.runs}
-        return [
+        borrowed = [
             f"{method} on {name}: {choice.source}" for (method, name), choice in choices.items() if not choice.exact
         ]
+        return [*borrowed, *dict.fromkeys(choice.remark for choice in choices.values() if choice.remark)]
 
     @property
     def waiting(self) -> list[Wish]:

@@ -23,8 +23,8 @@ def code() -> dict[str, Any]:
     top = _git(here, "rev-parse", "--show-toplevel")
     if top and Path(top).resolve() == here.resolve():  # a checkout of ours, not a folder inside another project
         changed = _git(here, "status", "--porcelain", "--untracked-files=no")
-        return {"version": _version(PACKAGE), "commit": _git(here, "rev-parse", "HEAD"), "dirty": bool(changed)}
-    return {"version": _version(PACKAGE), "commit": None, "dirty": None}
+        return {"version": installed(PACKAGE), "commit": _git(here, "rev-parse", "HEAD"), "dirty": bool(changed)}
+    return {"version": installed(PACKAGE), "commit": None, "dirty": None}
 
 
 @cache
@@ -44,7 +44,7 @@ def environment(device: str, threads: int, engine: str) -> dict[str, Any]:
     """
     return {
         "python": platform.python_version(),
-        **{name: _version(name) for name in LIBRARIES},
+        **{name: installed(name) for name in LIBRARIES},
         "device": device,
         "threads": threads,
         "engine": engine,
@@ -61,16 +61,17 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def now() -> str:
-    """Return the time in UTC to the second, as ISO 8601."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def _version(package: str) -> str | None:
+def installed(package: str) -> str | None:
+    """Return the version of an installed package, None where it is not."""
     try:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def now() -> str:
+    """Return the time in UTC to the second, as ISO 8601."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

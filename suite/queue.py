@@ -141,6 +141,8 @@ class Queue:
             else:
                 self._hear(lane, event)
                 self._events.append(event)
+            if event.kind == "lane" and event.fields.get("state") == "broken":  # it has ended
+                self.release([lane])
         return self._stopping
 
     def _keys(self) -> set[str]:

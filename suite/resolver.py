@@ -11,6 +11,7 @@ from suite import alignment
 from suite.alignment import TRIES, Look, Measured
 from suite.configure import amend, build, plain, recipes
 from suite.declared import Declaration, declared
+from suite.own_presets import folded, own_preset, settings_in
 from suite.plugin import PluginError
 from suite.plugins import digest_of
 from suite.presets import preset
@@ -30,6 +31,8 @@ class Choice:
     source: str
     exact: bool  # whether the preset is this protocol's own
     broken: str = ""  # why the method's plugin cannot even say what it wants: its runs will fail with it
+    tuned_on: dict[str, Any] | None = None  # how a search found them, where one did; see suite.search
+    remark: str = ""  # what the user may not expect of them
 
 
 @dataclass(frozen=True)
@@ -177,9 +180,15 @@ def choice(sweep: Sweep, name: str, protocol: Protocol) -> Choice:
         kind = declared(name).config
     except PluginError as error:
         return Choice(name, protocol, {}, "", True, str(error))
-    tuned, source, exact = preset(name, alignment.bare(protocol))
-    own = sweep.method.get(name, {})
-    base = build(kind, tuned, f"preset of {name}")
+    bare = alignment.bare(protocol)
+    published, source, exact = preset(name, bare)
+    own, tuned_on, remark = sweep.method.get(name, {}), None, ""
+    if found := own_preset(sweep.presets, name, bare):
+        own = folded(settings_in(found[1]), own)
+        source, exact, tuned_on = found[1].get("source", ""), True, found[1].get("tuned_on")
+    elif name in sweep.presets:
+        remark = f"{name} on {bare.name}: --presets has no table for it, only for {', '.join(sweep.presets[name])}"
+    base = build(kind, published, f"preset of {name}")
     config = amend(base, own, f"method.{name}")
     timed = {}
     for field, recipe in recipes(base).items():
@@ -190,4 +199,5 @@ def choice(sweep: Sweep, name: str, protocol: Protocol) -> Choice:
         timed[field] = amend(recipe.scaled(factor), given, f"method.{name}.{field}")
         if sweep.limit_epochs is not None:
             timed[field] = timed[field].limited(sweep.limit_epochs)
-    return Choice(name, protocol, plain(replace(config, **timed)), source, exact)
+    config = replace(config, **timed)
+    return Choice(name, protocol, plain(config), source, exact, tuned_on=tuned_on, remark=remark)

@@ -32,8 +32,8 @@ FIELDS = (
     *("params_curve", "model_mb_curve", "exemplar_mb_curve", "survey_curve", "head_params_final"),
     *("auxiliary_params_final", "buffer_numbers_final", "state_numbers_final"),
     *("alignment", "base_protocol", "budget_mb", "settled", "copied_from"),
-    *("protocol_id", "precision", "workers", "plugin", "smoke", "config", "preset", "commit", "dirty", "version"),
-    *("torch", "device", "host", "started", "finished", "data"),
+    *("protocol_id", "precision", "workers", "plugin", "smoke", "config", "preset", "tuned_on"),
+    *("commit", "dirty", "version", "torch", "device", "host", "started", "finished", "data"),
 )
 
 
@@ -94,8 +94,8 @@ def _facts(record: RunRecord) -> dict[str, Any]:
         "workers": record.spec.get("workers", 1),
         "plugin": record.spec.get("plugin", ""),
         "config": record.spec["config"],
-        **{name: origin.get(name) for name in ("preset", "commit", "dirty", "version", "torch", "device", "host",
-                                               "started", "finished", "data")},
+        **{name: origin.get(name) for name in ("preset", "tuned_on", "commit", "dirty", "version", "torch", "device",
+                                               "host", "started", "finished", "data")},
     }  # fmt: skip
 
 

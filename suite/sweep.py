@@ -21,9 +21,11 @@ from grace.streams.protocol import Protocol
 from grace.training.engine import Precision, Way
 from protocols.alignment import points
 from suite.alignment import Look, unseen
+from suite.configure import toml_value
 from suite.declared import declared
 from suite.errors import SuiteError, unknown
 from suite.faults import first_fault
+from suite.own_presets import check_presets, with_presets
 from suite.packing import no_waste
 from suite.plugin import PluginError
 from suite.plugins import load_plugins, read_plugin
@@ -80,6 +82,8 @@ class Sweep(BaseModel):
     method: dict[str, dict[str, Any]] = {}  # per method, fields of its Config; recipes as tables
     limit_epochs: PositiveInt | None = None  # per phase; makes smoke runs
     protocol_files: list[str] = []  # the user's own protocols and datasets
+    preset_files: list[str] = []  # the user's own presets
+    presets: dict[str, dict[str, dict[str, Any]]] = {}  # what they held when the sweep began, by method and protocol
     plugins: list[str] = []  # files of the user's own methods
     plugin_texts: dict[str, str] = {}  # what they held when the sweep began, by method; goes before what they hold now
     launch: Launch = Launch()
@@ -104,20 +108,23 @@ def read_sweep(path: Folder) -> Sweep:
     sweep = sweep_of(values, str(path))
     there = path.parent if isinstance(path, Path) else Path()  # a sweep that was kept names whole paths
     beside = {
-        name: [str((there / file).resolve()) for file in getattr(sweep, name)] for name in ("protocol_files", "plugins")
+        name: [str((there / file).resolve()) for file in getattr(sweep, name)]
+        for name in ("protocol_files", "preset_files", "plugins")
     }
-    return sweep.model_copy(update={name: files for name, files in beside.items() if files})
+    return with_presets(sweep.model_copy(update={name: files for name, files in beside.items() if files}))
 
 
 def sweep_name(sweep: Sweep) -> str:
     """Return the sweep's own name, or one that says what it is and that the same sweep always gets."""
     if sweep.name:
         return sweep.name
-    content = sweep.model_dump(exclude={"name", "launch", "plugins", "plugin_texts"})
+    content = sweep.model_dump(exclude={"name", "launch", "plugins", "plugin_texts", "preset_files"})
     if sweep.plugins:  # what they hold counts, not where they lie
         content["plugins"] = with_texts(sweep).plugin_texts
     if sweep.precision == Sweep.model_fields["precision"].default:  # sweeps had names before they had precisions
         del content["precision"]
+    if not sweep.presets:  # and before they had presets
+        del content["presets"]
     if sweep.workers == 1:  # nor workers
         del content["workers"]
     digest = hashlib.blake2b(json.dumps(content, sort_keys=True, default=str).encode(), digest_size=3).hexdigest()
@@ -154,7 +161,7 @@ def assigned(sweep: Sweep, assignments: Iterable[str]) -> Sweep:
             inner = table.get(part)
             table[part] = dict(inner) if isinstance(inner, dict) else {}
             table = table[part]
-        table[last] = _toml_value(value.strip())
+        table[last] = toml_value(value.strip())
     return sweep.model_copy(update={"method": method})
 
 
@@ -224,6 +231,7 @@ def resolution(sweep: Sweep, look: Look = unseen) -> Resolution:
     for name in sweep.method:
         if name not in methods:
             raise SuiteError(f"method.{name} has settings, but the sweep runs {', '.join(methods)} only")
+    check_presets(sweep.presets)
     streams = {protocol.name: protocol for name in sweep.protocols for protocol in find_protocols(name)}
     return resolved(sweep, methods, list(streams.values()), look)
 
@@ -238,12 +246,3 @@ def usual_settings(method: str, protocol: str) -> Mapping[str, Any] | None:
 
 
 _UNTOLD = Sweep(methods=["any"], protocols=["any"])
-
-
-def _toml_value(text: str) -> Any:
-    """Return `text` as TOML reads a value, or as it stands."""
-    try:
-        found = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    return found["value"] if list(found) == ["value"] else text

@@ -10,6 +10,7 @@ from suite.grouping import Row, Wanted
 from suite.results import UPPER_BOUND
 
 DASH, FAIL = "\N{EN DASH}", "fail"  # what stands for nothing to show, and for runs that all failed
+TUNED = "\N{DOUBLE DAGGER}"  # at the name of a method whose settings were searched for
 SAME = 1e-12  # means of the same numbers may differ by their rounding
 
 
@@ -71,11 +72,12 @@ class Line:
     variant: str
     reference: str
     entries: tuple[Entry, ...]  # one per heading
+    tuned: bool = False  # a search found settings of some of its runs
 
     @property
     def name(self) -> str:
         """What the first column says."""
-        return f"{self.title} {self.variant}".rstrip()
+        return f"{self.title}{TUNED * self.tuned} {self.variant}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,11 @@ class Table:
     def failed(self) -> bool:
         """Whether all runs of any entry failed."""
         return any(entry.empty == FAIL for entry in self._entries())
+
+    @property
+    def tuned(self) -> bool:
+        """Whether a search found settings of any method."""
+        return any(line.tuned for block in self.blocks for line in block.lines)
 
     @property
     def marked(self) -> bool:

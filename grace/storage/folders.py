@@ -48,7 +48,7 @@ def entries(place: Folder) -> dict[str, Entry]:
     if isinstance(place, ObjectPath):
         return place.entries()
     found = {}
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(place) as scan:
+    with suppress(FileNotFoundError), os.scandir(place) as scan:
         for each in scan:
             with suppress(FileNotFoundError):  # removed meanwhile
                 stat = each.stat()
@@ -60,7 +60,7 @@ def names(place: Folder) -> list[str]:
     """Return the names of what lies right in a folder; nothing where there is no such folder. One request."""
     if isinstance(place, ObjectPath):
         return list(place.entries())
-    with suppress(FileNotFoundError, NotADirectoryError):
+    with suppress(FileNotFoundError):
         return os.listdir(place)
     return []
 

@@ -41,6 +41,26 @@ class Dataset:
         return self
 
 
+class Part(Dataset):
+    """Some rows of another split as a split of their own, numbered from 0 in the order in which they are given."""
+
+    def __init__(self, whole: Dataset, rows: Tensor) -> None:
+        self.whole, self.rows, self.y = whole, rows, whole.y[rows]
+        self.bytes_per_image = whole.bytes_per_image
+
+    def batch(self, rows: Tensor, view: View, seed: int) -> Tensor:
+        """Return what the other split makes of its rows."""
+        return self.whole.batch(self.rows[rows.cpu()], view, seed)
+
+    def stream(self, rows: Tensor, size: int, view: View, seed: int, more: Sequence[int] = ()) -> Iterator[Tensor]:
+        """Yield what the other split makes of its rows."""
+        return self.whole.stream(self.rows[rows.cpu()], size, view, seed, more)
+
+    def to(self, device: torch.device) -> Part:
+        """Return the same part of the other split where that is used."""
+        return Part(self.whole.to(device), self.rows)
+
+
 def side_by_side(views: Sequence[Tensor]) -> Tensor:
     """Return the views of a batch, [B, ...] each, as one [views * B, ...]: view after view."""
     return views[0] if len(views) == 1 else torch.cat(list(views))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +12,7 @@ import click
 from grace.training.engine import WAYS
 from suite.again import Again
 from suite.cli.concluding import Ended, concluded
+from suite.cli.readying import fetched, ready
 from suite.cli.scheduling import OPTIONS as SCHEDULING
 from suite.cli.scheduling import about_failed
 from suite.cli.settings import Settings
@@ -21,15 +22,14 @@ from suite.cli.wanted import split
 from suite.cli.words import count
 from suite.errors import Exit, SuiteError
 from suite.events import Event
-from suite.launch import HERE, LaunchOptions, Outcome, carries, launcher
+from suite.launch import HERE, LaunchOptions, Outcome, launcher
 from suite.ordering import in_order, meant
 from suite.plan import Plan, Planned, plan
-from suite.plugins import read_plugin
 from suite.spending import Spending, budget
 from suite.stopping import Asked
 from suite.store import Store
-from suite.sweep import Sweep, sweep_name, with_texts, write_sweep
-from suite.trackers import PACKAGES, check
+from suite.sweep import Sweep, sweep_name, write_sweep
+from suite.trackers import PACKAGES
 from suite.twins import copied
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ OPTIONS = (
     click.option(
         "--patience-minutes", type=SPAN, metavar="M", help="Wait for a disk or node that is gone (default 10)."
     ),
+    click.option("--detach", is_flag=True, help="Leave the sweep to a process in the background, and return."),
     click.option(
         "--grace-seconds", type=SPAN, metavar="S", help="From SIGTERM to a stop at once (default 25; Ctrl-C: none)."
     ),
@@ -126,13 +127,8 @@ def carry_out(settings: Settings, sweep: Sweep, retry: Collection[str] | None = 
     """
     from suite.cli.following import Following
 
-    check(sweep.launch.track)
-    seen, sweep = Store.open(settings.root), with_texts(sweep)
-    found = plan(sweep, seen)
-    for warning in [*seen.damaged, *found.broken]:
-        settings.warn(warning)
-    options, launch = _options(settings, sweep, found), sweep.launch
-    carries(options, sweep.workers)
+    sweep, found, options = ready(settings, sweep)
+    launch = sweep.launch
     limit, priority = budget(launch.budget) if launch.budget else None, meant(launch.priority, found)
     spending = Spending(limit, launch.gpus_per_run, launch.cpus_per_run, workers=sweep.workers, mixed=launch.mixed)
     again = Again(retry, launch.gpus_per_run, launch.address)
@@ -158,7 +154,7 @@ def carry_out(settings: Settings, sweep: Sweep, retry: Collection[str] | None = 
                 _say(settings, notes, said)
                 for note in _later(found):
                     settings.note(note)
-                _fetch(settings, todo, options)
+                fetched(settings, (run.spec.protocol.dataset for run in todo), options)
                 store.save_sweep(sweep_name(sweep), write_sweep(sweep))
                 order = in_order(todo, priority, longest=launch.address != HERE)
                 options = replace(options, sizes=again.sizes(todo))
@@ -167,20 +163,6 @@ def carry_out(settings: Settings, sweep: Sweep, retry: Collection[str] | None = 
                 break
             found = plan(sweep, store)  # what has finished may tell what others are to hold
     return concluded(settings, sweep, Ended(first, found, outcome, stop, spending, again))
-
-
-def _options(settings: Settings, sweep: Sweep, found: Plan) -> LaunchOptions:
-    """Return what a launch is told."""
-    launch = sweep.launch.model_dump(include={each.name for each in fields(LaunchOptions)})
-    sources = {run.spec.key: run.choice.source for run in found.runs}
-    plugins = [read_plugin(Path(file), sweep.plugin_texts) for file in sweep.plugins]
-    return LaunchOptions(
-        root=settings.root,
-        verbose=settings.verbose,
-        **{**launch, "data": Path(launch["data"])},
-        sources=sources,
-        plugins=plugins,
-    )
 
 
 def _say(settings: Settings, notes: Iterable[str], said: list[str]) -> None:
@@ -196,18 +178,6 @@ def _later(found: Plan) -> list[str]:
     waiting = [wish.waits_for for wish in found.waiting]
     of = waiting[0] if len(set(waiting)) == 1 else f"{count(len(set(waiting)), 'run')} of these (plan says which)"
     return [f"{count(len(waiting), 'run')} later: what they are follows from {of}"] if waiting else []
-
-
-def _fetch(settings: Settings, left: list[Planned], options: LaunchOptions) -> None:
-    """Check the images of every run that is left, and download what is missing and may be."""
-    from grace.streams.datasets import check, fetch
-
-    specs = list(dict.fromkeys(run.spec.protocol.dataset for run in left))
-    for spec in specs:
-        settings.note(f"data {spec.name}: {check(spec, options.data, options.download)}")
-    if options.download:
-        for spec in specs:
-            fetch(spec, options.data)
 
 
 def _worked(

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from grace.checks import DataError
+from suite.cli.settings import Settings
 from suite.cli.verbs import Verbs
 from suite.cli.words import program
 from suite.errors import Exit, SuiteError, unknown
@@ -21,6 +22,7 @@ VERBS = {
     "show": ("suite.cli.show", "One of them in full."),
     "plan": ("suite.cli.planning", "What a sweep would run, and what it would cost."),
     "run": ("suite.cli.run", "Run what is missing; the same command again goes on."),
+    "tune": ("suite.cli.tuning", "Search a method's settings on held-out training images."),
     "resume": ("suite.cli.resume", "Go on with a sweep by its name."),
     "watch": ("suite.cli.watch", "A sweep at work, from any machine that sees the results."),
     "stop": ("suite.cli.stopping", "Ask whoever works on a sweep to save and leave."),
@@ -83,7 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code. Errors are one line on stderr, with --json also on stdout."""
     args = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = int(suite.main(args, prog_name=program(), standalone_mode=False) or Exit.DONE)
+        settings = Settings(argv=args)
+        code = int(suite.main(args, prog_name=program(), obj=settings, standalone_mode=False) or Exit.DONE)
         sys.stdout.flush()
         return code
     except (BrokenPipeError, SystemExit):  # the reader, `head` say, has had enough; click and rich make an exit of it

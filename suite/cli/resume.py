@@ -9,6 +9,7 @@ import click
 
 from grace.storage.folders import Folder
 from suite.again import KINDS
+from suite.cli.detaching import leave
 from suite.cli.launching import carry_out, launch_options, placed
 from suite.cli.settings import Settings
 from suite.cli.verbs import OneOf, Several, Verb
@@ -37,13 +38,13 @@ def kinds(context: click.Context, parameter: click.Parameter, value: tuple[str, 
 )
 @launch_options
 @click.pass_obj
-def command(settings: Settings, /, name: str | None, retry: list[str] | None, **launch: Any) -> Exit:
+def command(settings: Settings, /, name: str | None, retry: list[str] | None, detach: bool, **launch: Any) -> Exit:
     """Go on with the sweep NAME, or the newest: finish what is left, try again what failed.
 
     It runs as it was run before, unless told otherwise here. Runs that were out of memory get twice the room.
     """
     sweep = kept_sweep(settings, name)
-    return carry_out(settings, placed(sweep, launch, kept=True), retry)
+    return (leave if detach else carry_out)(settings, placed(sweep, launch, kept=True), retry)
 
 
 def kept_file(settings: Settings, name: str | None) -> Folder:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from suite.cli.detaching import leave
 from suite.cli.launching import carry_out, launch_options, placed
 from suite.cli.settings import Settings
 from suite.cli.verbs import Verb
@@ -21,7 +22,9 @@ from suite.sweep import Launch
 def command(settings: Settings, /, **options: Any) -> Exit:
     """Run what a sweep lacks, on Ray. The same command again goes on: what is done stays, what failed is tried again.
 
-    The first Ctrl-C saves and stops, the second stops at once; `resume` goes on either way.
+    The first Ctrl-C saves and stops, the second stops at once; `resume` goes on either way. After --detach it is
+    `watch` that shows the sweep, and `stop` that stops it.
     """
     launch = {name: options.pop(name) for name in Launch.model_fields}
-    return carry_out(settings, placed(wanted(settings, **options), launch))
+    work = leave if options.pop("detach") else carry_out
+    return work(settings, placed(wanted(settings, **options), launch))

@@ -27,7 +27,9 @@ class Settings:
     verbose: bool = False
     no_color: bool = False
     protocols: list[Path] = field(default_factory=list)
+    presets: list[Path] = field(default_factory=list)
     plugins: list[Path] = field(default_factory=list)
+    argv: list[str] = field(default_factory=list)  # the command line, but for the program
 
     @property
     def out(self) -> Console:
@@ -97,6 +99,7 @@ def shared_options() -> list[click.Parameter]:
         click.Option(
             ["--protocols"], type=path, multiple=True, metavar="FILE|DIR", help="Your own protocols (TOML).", **kept
         ),
+        click.Option(["--presets"], type=path, multiple=True, metavar="FILE", help="Your own presets (tune).", **kept),
         click.Option(
             ["--plugin", "plugins"], type=path, multiple=True, metavar="FILE", help="Your own method (Python).", **kept
         ),

@@ -13,6 +13,7 @@ from suite.cli.settings import Settings
 from suite.cli.verbs import OneOf, Several
 from suite.cli.words import assignments, command, program, seed_list
 from suite.errors import Exit, SuiteError
+from suite.own_presets import with_presets
 from suite.seeds import numbers
 from suite.spec import RunSpec
 from suite.sweep import Sweep, assigned, read_sweep, sweep_of
@@ -91,6 +92,9 @@ def with_own(sweep: Sweep, settings: Settings) -> Sweep:
     plugins = [str(path.absolute()) for path in settings.plugins]
     again = {Path(file).stem.lower() for file in plugins}
     kept = [file for file in sweep.plugins if Path(file).stem.lower() not in again]
+    if settings.presets:  # given again, they are read again
+        presets = [str(path.absolute()) for path in settings.presets]
+        sweep = with_presets(sweep.model_copy(update={"preset_files": presets, "presets": {}}))
     return sweep.model_copy(
         update={
             "protocol_files": list(dict.fromkeys([*sweep.protocol_files, *files])),
@@ -120,6 +124,7 @@ def same(verb: str, sweep: Sweep, settings: Settings, options: dict[str, Any], *
     """Return the command that does something with what `options` asked for: by its file, if that says it all."""
     if options["file"] and not any(value for name, value in options.items() if name != "file"):
         own = [part for path in settings.protocols for part in ("--protocols", str(path))]
+        own += [part for path in settings.presets for part in ("--presets", str(path))]
         own += [part for path in settings.plugins for part in ("--plugin", str(path))]
         return command(program(), verb, str(options["file"]), *own, *_root(settings), *more)
     return whole(verb, sweep, settings, *more)
@@ -135,6 +140,7 @@ def _settings(sweep: Sweep, methods: Iterable[str]) -> list[str]:
 
 def _places(sweep: Sweep, settings: Settings) -> list[str]:
     files = [part for file in sweep.protocol_files for part in ("--protocols", file)]
+    files += [part for file in sweep.preset_files for part in ("--presets", file)]
     return files + [part for file in sweep.plugins for part in ("--plugin", file)] + _root(settings)
 
 

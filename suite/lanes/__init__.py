@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from suite import logs
 from suite.errors import Exit, SuiteError
@@ -35,20 +36,35 @@ def launch(
     if not specs:
         return outcome
     Store.open(options.root, write=True)
+
+    def take(event: Event) -> None:
+        outcome.add(event)
+        observe(event)
+
+    outcome.stopped = driven("suite.lanes.driver", list(specs), options, take, should_stop)
+    return outcome
+
+
+def driven(
+    program: str, work: Sequence[Any], options: LaunchOptions, observe: Observe, should_stop: Callable[[], bool]
+) -> bool:
+    """Have the `main` of a module do some work in a process that holds Ray; return whether it was stopped early.
+
+    A process that is lost is started anew. Stopping and errors are as for `launch`.
+    """
     observe(Event("lane", "", {"state": "connecting", "address": options.address}))
     answers(options.address)
     with own_folder(options.scratch) as folder:
         losses = 0
         while True:
-            launched = _Launched(options, observe, should_stop, outcome)
-            last = launched.until_the_end(specs, folder)
+            launched = _Launched(options, observe, should_stop)
+            last = launched.until_the_end(program, work, folder)
             losses = 1 if launched.moved else losses + 1
             if not last.lost or losses >= LOSSES or not _again(last, options, observe, should_stop):
                 break
     if last.error and not (last.lost and should_stop()):
         raise SuiteError(last.error, Exit(last.code))
-    outcome.stopped = last.stopped or last.lost
-    return outcome
+    return last.stopped or last.lost
 
 
 def _again(last: Ended, options: LaunchOptions, observe: Observe, should_stop: Callable[[], bool]) -> bool:
@@ -70,16 +86,14 @@ def _again(last: Ended, options: LaunchOptions, observe: Observe, should_stop: C
 class _Launched:
     """One process that holds Ray, and what it told."""
 
-    def __init__(
-        self, options: LaunchOptions, observe: Observe, should_stop: Callable[[], bool], outcome: Outcome
-    ) -> None:
+    def __init__(self, options: LaunchOptions, observe: Observe, should_stop: Callable[[], bool]) -> None:
         self.moved = False  # whether any run came further
-        self._options, self._observe, self._should_stop, self._outcome = options, observe, should_stop, outcome
+        self._options, self._observe, self._should_stop = options, observe, should_stop
         self._follower = logs.Follower()
 
-    def until_the_end(self, specs: Sequence[RunSpec], folder: Path) -> Ended:
+    def until_the_end(self, program: str, work: Sequence[Any], folder: Path) -> Ended:
         """Start the process and pass on what it tells; return its last word."""
-        with Driver(specs, self._options, folder) as driver:
+        with Driver(work, self._options, folder, program) as driver:
             if self._options.verbose:
                 self._follower.follow(folder / "driver.log")
             try:
@@ -89,7 +103,7 @@ class _Launched:
                         self._observe(Event("output", "", {"source": file.stem, "text": text}))
                     if isinstance(message, Ended):
                         return message
-                    if message is not None:
+                    if isinstance(message, Event):
                         self._hear(message)
                     if self._should_stop():
                         driver.stop()
@@ -101,5 +115,4 @@ class _Launched:
         self.moved = self.moved or event.kind in NEWS
         if event.kind == "claimed" and self._options.verbose:
             self._follower.follow(logs.path(self._options.root, event.key))
-        self._outcome.add(event)
         self._observe(event)

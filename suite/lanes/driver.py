@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ray
 
+from grace.storage.folders import Folder
 from suite.errors import Exit, SuiteError
 from suite.events import Event
 from suite.lanes.fleet import Fleet
 from suite.lanes.lane import Job, attempt, cause
 from suite.lanes.nodes import Nodes, on
-from suite.lanes.process import POLL, Ended, end_session
+from suite.lanes.process import POLL, Ended, Message, end_session
 from suite.lanes.ranks import workers_of
 from suite.launch import LaunchOptions, Observe
 from suite.queue import Queue, State
@@ -31,8 +33,12 @@ ANSWER = 60.0  # seconds for the queue to answer
 ENDING = 10.0  # seconds for lanes without work to end by themselves
 
 
-def main() -> None:
-    """Be the driver that `suite.lanes.launch` starts: told of the job by a file, telling of events by a pipe."""
+Tell = Callable[[Message], None]
+Task = Callable[[Sequence[Any], LaunchOptions, Mapping[str, Any], Path, Tell, Callable[[], bool]], Ended]
+
+
+def main(task: Task | None = None) -> None:
+    """Be the process that holds Ray: told of the task by a file, telling of events by a pipe."""
     with open(sys.argv[1], "rb") as file:
         specs, options, code, folder, session = pickle.load(file)
     asked = threading.Event()
@@ -41,21 +47,17 @@ def main() -> None:
 
     one = threading.Lock()  # nodes that come are told of by threads of their own
 
-    def tell(message: Event | Ended) -> None:
+    def tell(message: Message) -> None:
         with one:
             pickle.dump(message, pipe)
             pipe.flush()
 
     try:
         join(options, session)
+        # who started us is told too, and tells us: `ray job stop` signals all processes of a job
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
         tell(Event("lane", "", {"state": "connected"}))
-        nodes = Nodes(None if options.address is None else folder, lambda text: tell(noted(text)))
-        nodes.begin()
-        workers = workers_of(specs)
-        options, kinds = measure(options, nodes, workers)
-        name, runs = f"{folder.name}-{os.getpid()}", {spec.key: spec for spec in specs}
-        job = Job(name, runs, options, code, attempt, folder, workers)
-        tell(Ended(stopped=drive(job, kinds, nodes, folder, tell, asked.is_set)))
+        tell((task or work)(specs, options, code, folder, tell, asked.is_set))
     except SuiteError as error:
         tell(Ended(error=str(error), code=int(error.code)))
     except ConnectionError as error:
@@ -66,6 +68,24 @@ def main() -> None:
         tell(Ended(error=reason, code=int(Exit.ENVIRONMENT)))
         raise
     ray.shutdown()
+
+
+def work(
+    specs: Sequence[Any],
+    options: LaunchOptions,
+    code: Mapping[str, Any],
+    folder: Path,
+    tell: Tell,
+    asked: Callable[[], bool],
+) -> Ended:
+    """Work on the runs in as many lanes as fit; raises SuiteError."""
+    nodes = Nodes(None if options.address is None else options.root, folder, lambda text: tell(noted(text)))
+    nodes.begin()
+    workers = workers_of(specs)
+    options, kinds = measure(options, nodes, workers)
+    name, runs = f"{folder.name}-{os.getpid()}", {spec.key: spec for spec in specs}
+    job = Job(name, runs, options, code, attempt, folder if isinstance(options.root, Path) else None, workers)
+    return Ended(stopped=drive(job, kinds, nodes, folder, tell, asked))
 
 
 def _listen(asked: threading.Event, session: str) -> None:
@@ -87,9 +107,16 @@ def join(options: LaunchOptions, session: str) -> None:
     shipped = {  # the cluster runs the code that we run
         "py_modules": [str(top / name) for name in ("grace", "protocols", "suite")],
         "excludes": ["**/__pycache__"],
-        "env_vars": {"OMP_NUM_THREADS": str(options.cpus_per_run)},
+        "env_vars": {"OMP_NUM_THREADS": str(options.cpus_per_run), **_reach(options.root)},
     }
+    os.chdir(session)  # an empty folder: nodes take in code from where this process is before what is sent to them
     ray.init(options.address, runtime_env=shipped, **quiet)
+
+
+def _reach(root: Folder) -> dict[str, str]:
+    """Return what of our environment says how an object store is reached: workers need it, too."""
+    wanted = ("AWS_", "GOOGLE_APPLICATION_CREDENTIALS")
+    return {} if isinstance(root, Path) else {k: v for k, v in os.environ.items() if k.startswith(wanted)}
 
 
 def noted(text: str) -> Event:

@@ -18,6 +18,7 @@ import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
+from grace.storage.folders import remove_tree
 from suite.errors import Exit, SuiteError
 from suite.events import Event
 from suite.lanes.lane import Job, Obituary, cause, lane
@@ -73,7 +74,7 @@ class Lane(threading.Thread):
             ),
             run_config=RunConfig(
                 name=f"{job.queue}-{self.name}",  # one that was used before would be gone on with
-                storage_path=str(self._fleet.folder),
+                storage_path=self._fleet.storage,
                 failure_config=FailureConfig(max_failures=-1),  # the queue counts, per run
                 callbacks=callbacks,
             ),
@@ -99,6 +100,13 @@ class Fleet:
         self._reason: dict[str, Any] = {}
         self._looked = time.monotonic()
         self._short: float | None = None  # since when no lane has a place
+
+    @property
+    def storage(self) -> str:
+        """Where Ray Train leaves its marks: on a cluster all nodes must reach it."""
+        root = self.job.options.root
+        shared = self.job.options.address is not None and not isinstance(root, Path)
+        return str(root / "ray" / self.job.queue) if shared else str(self.folder)
 
     @property
     def alive(self) -> list[Lane]:
@@ -134,6 +142,7 @@ class Fleet:
             self._looked = time.monotonic()
             self._nodes.look()
             gone = [each.name for each in self.alive if each.process and each.process["node"] not in self._nodes.good]
+            gone += [name for name in state.holders if name in self._lanes and not self._lanes[name].is_alive()]
             if gone:
                 self._queue.release.remote(gone)
         for place in self._places:
@@ -195,3 +204,5 @@ class Fleet:
         deadline = time.monotonic() + seconds
         for each in self.alive:
             each.join(max(0.0, deadline - time.monotonic()))
+        if not isinstance(self.job.options.root, Path):
+            remove_tree(self.job.options.root / "ray" / self.job.queue)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from grace.storage.folders import Folder
 from suite.errors import Exit, SuiteError
 from suite.lanes.lane import cause
 
@@ -34,36 +35,48 @@ def on(node_id: str) -> NodeAffinitySchedulingStrategy:
     return NodeAffinitySchedulingStrategy(node_id, soft=False)
 
 
-@ray.remote(num_cpus=0)
-def _sees(folder: str) -> bool:
-    import suite.execute  # noqa: F401
+def ask(
+    nodes: Sequence[Node], work: Callable[..., Any], *arguments: Any, patience: float = IMPORTING, **options: Any
+) -> Iterator[tuple[Node, Any]]:
+    """Call a function on each node, on all at once; yield every node with the answer, or with the exception.
 
-    return Path(folder).is_dir()
-
-
-def probe(nodes: Sequence[Node], folder: Path) -> None:
-    """Check that every node takes in our code and sees the root; raises SuiteError naming the node that does not."""
-    asked = {
-        node["NodeManagerAddress"]: _sees.options(scheduling_strategy=on(node["NodeID"])).remote(str(folder))
-        for node in nodes
-    }
-    for name, answer in asked.items():
+    It takes no CPU there. `options` are Ray's for a task.
+    """
+    task = ray.remote(num_cpus=0)(work)
+    answers = [task.options(scheduling_strategy=on(node["NodeID"]), **options).remote(*arguments) for node in nodes]
+    for node, answer in zip(nodes, answers, strict=True):
         try:
-            seen = ray.get(answer, timeout=IMPORTING)
+            yield node, ray.get(answer, timeout=patience)
         except Exception as error:
-            raise SuiteError(f"node {name} cannot run the suite: {cause(error)}", Exit.ENVIRONMENT) from error
-        if not seen:
-            root = folder.parents[1]
-            raise SuiteError(
-                f"node {name} does not see {root}; --root must be a folder that all nodes share", Exit.ENVIRONMENT
-            )
+            yield node, error
+
+
+def _trouble(root: Folder, folder: Path) -> str:
+    """Return what keeps a node from the results root; `folder` was made below it just now, if it is on a disk."""
+    import suite.execute  # noqa: F401
+    from suite.store import Store
+
+    if isinstance(root, Path) and not folder.is_dir():
+        return f"does not see {root}; --root must be a folder that all nodes share"
+    gone = Store(root).away()
+    return f"cannot work: {gone}" if gone else ""
+
+
+def probe(nodes: Sequence[Node], root: Folder, folder: Path) -> None:
+    """Check that every node takes in our code and sees the root; raises SuiteError naming the node that does not."""
+    for node, trouble in ask(nodes, _trouble, root, folder):
+        name = node["NodeManagerAddress"]
+        if isinstance(trouble, Exception):
+            raise SuiteError(f"node {name} cannot run the suite: {cause(trouble)}", Exit.ENVIRONMENT) from trouble
+        if trouble:
+            raise SuiteError(f"node {name} {trouble}", Exit.ENVIRONMENT)
 
 
 class Nodes:
     """The nodes that may work, looked at again and again: those that come are tried before they count."""
 
-    def __init__(self, folder: Path | None, warn: Callable[[str], object]) -> None:
-        self._folder, self._warn = folder, warn
+    def __init__(self, root: Folder | None, folder: Path, warn: Callable[[str], object]) -> None:
+        self._root, self._folder, self._warn = root, folder, warn  # no root: all is on this machine
         self._good: dict[str, Node] = {}
         self._bad: set[str] = set()
         self._asked: set[str] = set()
@@ -71,8 +84,8 @@ class Nodes:
     def begin(self) -> None:
         """Take in the nodes that there are; raises SuiteError naming one that cannot work."""
         found = {node["NodeID"]: node for node in alive() if node["Resources"].get("CPU")}
-        if self._folder is not None:
-            probe(list(found.values()), self._folder)
+        if self._root is not None:
+            probe(list(found.values()), self._root, self._folder)
         self._good = found
 
     def look(self) -> None:
@@ -85,8 +98,8 @@ class Nodes:
 
     def _admit(self, name: str, node: Node) -> None:
         try:
-            if self._folder is not None:
-                probe([node], self._folder)
+            if self._root is not None:
+                probe([node], self._root, self._folder)
         except SuiteError as error:
             self._bad.add(name)
             self._warn(f"{error}; it is left out")

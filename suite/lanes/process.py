@@ -20,12 +20,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Any
 
+from suite.doctor import Finding
 from suite.errors import Exit, SuiteError
 from suite.events import Event
 from suite.launch import LaunchOptions
 from suite.provenance import code
-from suite.spec import RunSpec
 
 POLL = 0.2  # seconds between looks at what the user wants
 PATIENCE = 60.0  # seconds for Ray to start, or for a cluster to answer
@@ -42,22 +43,27 @@ class Ended:
     lost: bool = False  # it had begun, and died or lost its cluster: it may be tried again
 
 
+Message = Event | Finding | Ended  # what the process that holds Ray tells
+
+
 class Driver:
     """The process that holds Ray. It ends when this process does, however that comes about."""
 
-    def __init__(self, specs: Sequence[RunSpec], options: LaunchOptions, folder: Path) -> None:
+    def __init__(
+        self, specs: Sequence[Any], options: LaunchOptions, folder: Path, program: str = "suite.lanes.driver"
+    ) -> None:
         self._address, self._log = options.address, folder / "driver.log"
         self._session = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp"))  # sockets: be short
         (folder / "session").unlink(missing_ok=True)  # of one that was lost
         (folder / "session").symlink_to(self._session)  # so that it is found should this process be killed
-        self._inbox: SimpleQueue[Event | Ended] = SimpleQueue()
+        self._inbox: SimpleQueue[Message] = SimpleQueue()
         self._deadline: float | None = time.monotonic() + PATIENCE
         with (folder / "job").open("wb") as file:
             pickle.dump((list(specs), options, code(), folder, self._session), file)
         read, write = os.pipe()
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from suite.lanes.driver import main; main()", str(folder / "job"), str(write)],
+                [sys.executable, "-P", "-c", f"from {program} import main; main()", str(folder / "job"), str(write)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -87,7 +93,7 @@ class Driver:
         end_session(self.process.pid)
         self.process.kill()
 
-    def hear(self) -> Event | Ended | None:
+    def hear(self) -> Message | None:
         """Return the next thing that the driver says, None when it says nothing for a moment."""
         try:
             message = self._inbox.get(timeout=POLL)

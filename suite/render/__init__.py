@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from suite.table import DASH as DASH
 from suite.table import FAIL as FAIL
+from suite.table import TUNED as TUNED
 from suite.table import Cell, Table
 
 DAGGER = "\N{DAGGER}"  # fewer runs
@@ -13,6 +14,7 @@ PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 SHORT = "fewer runs than wanted, or than another method has"
 RANKED = "compared at full precision; upper bounds are not ranked"
 FAILED = "every run failed"
+SEARCHED = "tune found settings of some runs, on held-out training images, never on test images (how: Settings of ...)"
 
 
 def figure(cell: Cell, plus_minus: str = PLUS_MINUS) -> str:
@@ -29,6 +31,8 @@ def legend(table: Table, marks: str) -> Iterator[str]:
         yield f"{DAGGER}: {SHORT}."
     if table.failed:
         yield f"{FAIL}: {FAILED}."
+    if table.tuned:
+        yield f"{TUNED}: {SEARCHED}."
 
 
 def packed(widths: Sequence[int], room: int, gap: int) -> list[list[int]]:

@@ -9,11 +9,11 @@ from textwrap import wrap
 from rich.console import Console
 from rich.text import Text
 
-from suite.render import DAGGER, DASH, PLUS_MINUS, evened, legend, packed
+from suite.render import DAGGER, DASH, PLUS_MINUS, TUNED, evened, legend, packed
 from suite.table import Cell, Entry, Table
 
 RULE = "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
-ASCII = str.maketrans({DASH: "-", DAGGER: "!", RULE: "-"})
+ASCII = str.maketrans({DASH: "-", DAGGER: "!", TUNED: "^", RULE: "-"})
 STYLES = {"best": "bold", "second": "underline", "": ""}
 SIGNS = {"best": "*", "second": "'", "": ""}  # where styles would not show: in a pipe, in a log
 GAP, WIDE = "  ", "    "  # between columns, between protocols

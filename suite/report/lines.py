@@ -14,6 +14,7 @@ from suite.grouping import Row, Stream, Wanted, stream_of, streams
 from suite.report.text import between
 from suite.results import UPPER_BOUND
 from suite.stats import FEW, Summary, bootstrap, outcomes, summarise
+from suite.table import TUNED
 from suite.tables.choice import alignment_of, base_of
 
 
@@ -36,7 +37,12 @@ class Line:
     @property
     def name(self) -> str:
         """What the first column of a table says."""
-        return f"{self.title} {self.variant}".rstrip()
+        return f"{self.title}{TUNED * self.tuned} {self.variant}".rstrip()
+
+    @property
+    def tuned(self) -> bool:
+        """Whether a search found settings of some of its runs."""
+        return any(run.get("tuned_on") for runs in self.runs.values() for run in runs)
 
     @property
     def ranked(self) -> bool:

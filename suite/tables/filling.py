@@ -111,7 +111,7 @@ def _line(group: Group, contests: Sequence[_Contest]) -> Line:
         short = bool(runs) and (missing > 0 or len(runs) < most)
         failed, reason = group.failed.get(stream, 0), group.reasons.get(stream, "")
         entries.append(Entry(cells, len(runs), missing, short, failed, "" if runs else reason))
-    return Line(group.method, group.title, group.variant, group.reference, tuple(entries))
+    return Line(group.method, group.title, group.variant, group.reference, tuple(entries), group.tuned)
 
 
 def _summary(runs: Sequence[Row], field: str) -> Summary | None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from grace.streams.catalogue import DatasetSpec
 from grace.streams.datasets import load, smallest_class
 from grace.streams.protocol import Budget, Protocol
-from grace.streams.samples import Dataset, Task
-from grace.streams.stream import tasks
+from grace.streams.samples import Dataset, Part, Task
+from grace.streams.stream import held_out, tasks
 from tests.grace.streams_for_tests import PROTOCOL, SPEC, data
 
 torch.set_num_threads(1)
@@ -133,3 +133,42 @@ def test_a_stream_of_few_shots_trains_on_the_first_of_each_class(cumulative: boo
         assert rows == sorted(expected)
     whole = [len(task.test) for task in tasks(PROTOCOL, train, test)]
     assert [len(task.test) for task in tasks(few, train, test)] == whole
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0.05, 0.1, 0.3, 0.5]), st.sampled_from([0, 7]))
+@settings(max_examples=20, deadline=None)
+def test_what_is_held_out_is_a_part_of_each_class_that_is_not_left(seed: int, share: float, shots: int) -> None:
+    stream = protocol(6, 0, 2)
+    stream = replace(stream, dataset=replace(stream.dataset, shots=shots))
+    whole = shuffled(6, 20, seed)
+    left, held = held_out(stream, whole, share, seed, classes=4)
+    assert not set(left.rows.tolist()) & set(held.rows.tolist())
+    first = [(whole.y == label).nonzero()[: shots or 20, 0].tolist() for label in range(4)]
+    assert sorted([*left.rows.tolist(), *held.rows.tolist()]) == sorted(row for rows in first for row in rows)
+    assert held.y.bincount().tolist() == [max(1, round(share * (shots or 20)))] * 4
+    assert left.rows.tolist() == sorted(left.rows.tolist())
+    again = held_out(stream, whole, share, seed, classes=4)[1]
+    assert torch.equal(again.rows, held.rows)
+
+
+def test_another_seed_holds_other_images_out() -> None:
+    whole = shuffled(4, 50, 0)
+    first, second = (held_out(protocol(4, 0, 2), whole, 0.2, seed)[1].rows for seed in (0, 1))
+    assert not torch.equal(first, second)
+
+
+def test_a_class_of_one_image_cannot_be_parted() -> None:
+    whole = Labels(torch.tensor([0, 0, 1, 2, 2, 3, 3]))
+    with pytest.raises(ValueError, match="class 1 of the stream has 1 images"):
+        held_out(protocol(4, 0, 2), whole, 0.1, 0)
+
+
+def test_a_part_shows_the_images_of_its_rows() -> None:
+    train, _ = load(protocol(4, 0, 2).dataset, Path("unused"), range(4))
+    part = Part(train, torch.tensor([5, 9, 30]))
+    own = torch.tensor([2, 0])
+    for view in ("train", "test"):
+        there = train.batch(torch.tensor([30, 5]), view, 3)  # type: ignore[arg-type]
+        assert torch.equal(part.batch(own, view, 3), there)  # type: ignore[arg-type]
+        assert torch.equal(torch.cat(list(part.stream(own, 1, view, 3))), there)  # type: ignore[arg-type]
+    assert torch.equal(part.y, train.y[[5, 9, 30]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -20,7 +21,7 @@ import pytest
 from suite import lanes, local
 from suite.errors import Exit, SuiteError
 from suite.events import Event
-from suite.lanes.process import PATIENCE, own_folder
+from suite.lanes.process import PATIENCE, Ended, own_folder
 from suite.launch import LaunchOptions, Outcome, launcher
 from suite.queue import DEATHS, Queue
 from suite.slots import Slot
@@ -107,12 +108,16 @@ def test_kills_change_nothing(tmp_path: Path, mark: str) -> None:
     assert any(Store.open(root).work(killed).glob("*.pt"))
 
     events: list[Event] = []
-    options = LaunchOptions(root=root, data=tmp_path, max_concurrent=1, gpus_per_run=0, checkpoint_seconds=0.1)
-    endless = spec(2, epochs=100_000)
+    options = LaunchOptions(
+        root=root, data=tmp_path, max_concurrent=1, gpus_per_run=0, checkpoint_seconds=0.1, share=False
+    )
+    endless = spec(2, epochs=100_000)  # of a first task, which it would save where others find it, too
     outcome = lanes.launch(
         [*runs, endless], options, events.append, lambda: ("progress", endless.key) in [(e.kind, e.key) for e in events]
     )
     assert outcome == Outcome(finished=[run.key for run in runs], stopped=True)
+    turns = [event.kind for event in events if event.kind in ("claimed", "finished", "stopped")]
+    assert turns == ["claimed", "finished", "claimed", "finished", "claimed", "stopped"]  # one at a time
     assert list(Store.open(root).work(endless.key).glob("*.pt"))  # saved
     assert marked(mark) == []
     assert not (root / "ray").exists()
@@ -138,6 +143,32 @@ def gone_within(mark: str, seconds: float) -> None:
     while marked(mark):
         assert time.monotonic() < deadline, f"still there: {marked(mark)}"
         time.sleep(0.05)
+
+
+SIGNALLED = """
+import os, signal, time
+from suite.lanes import driver
+from suite.lanes.process import Ended
+driver.join = lambda options, session: None
+def task(*arguments):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.1)
+    return Ended(stopped=True)
+driver.main(task)
+"""
+
+
+def test_a_signal_to_the_process_that_holds_ray_is_left_to_who_started_it(tmp_path: Path) -> None:
+    """As `ray job stop` sends it, to every process of a job."""
+    (tmp_path / "job").write_bytes(pickle.dumps(([], None, {}, tmp_path, str(tmp_path / "session"))))
+    read, write = os.pipe()
+    command = [sys.executable, "-c", SIGNALLED, str(tmp_path / "job"), str(write)]
+    with subprocess.Popen(command, pass_fds=[write], cwd=ROOT, stdin=subprocess.PIPE) as process:
+        os.close(write)
+        with os.fdopen(read, "rb") as pipe:
+            assert pickle.load(pipe).fields == {"state": "connected"}
+            assert pickle.load(pipe) == Ended(stopped=True)
+        assert process.wait(60) == 0
 
 
 @pytest.mark.ray

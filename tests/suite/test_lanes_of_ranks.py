@@ -37,6 +37,7 @@ def done(ranks: Ranks, run: RunSpec, folder: Path) -> str:
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(600)  # two starts of two workers, on machines that may be busy
 def test_a_kill_of_a_worker_changes_nothing(tmp_path: Path, mark: str) -> None:
     """One of two workers is killed in mid-run; the group goes on. Another two processes come to the same record."""
     run, bad = replace(spec(epochs=EPOCHS), workers=2), replace(too_many_exemplars(), workers=2)

@@ -229,6 +229,16 @@ def test_a_lane_that_does_not_come_back_loses_its_run_to_another() -> None:
     assert queue.claim("one") == Claim("b")  # when it does come back
 
 
+def test_a_lane_that_breaks_leaves_its_run_to_others() -> None:
+    queue = Queue(["a"])
+    queue.claim("one")
+    queue.report("one", "a", [Event("lane", "", {"lane": "one", "state": "broken", "reason": "no GPU", "code": 6})])
+    state = queue.look()
+    assert (state.holders, state.waiting) == ([], {1: 1})
+    assert kinds(state.events)[-1] == ("stopped", "a")
+    assert queue.claim("two") == Claim("a")
+
+
 def test_the_loss_of_a_node_is_no_fault_of_its_runs() -> None:
     queue = Queue(["a"])
     for number in range(10):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -126,29 +128,56 @@ def test_another_recipe_is_another_first_task(together: Path) -> None:
     assert (mark(root, other), len(entries(root))) == ("", 2)
 
 
-def test_runs_that_wait_for_a_first_task_let_others_go_first(
-    together: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+OTHER = """
+import sys
+from pathlib import Path
+from suite import local
+from suite.launch import LaunchOptions
+from tests.suite.runs_for_tests import spec
+
+def observe(event):
+    if event.kind == "progress" and event.fields["trained"] == 1:
+        print("trains", flush=True)
+        sys.stdin.readline()
+
+root = Path(sys.argv[1])
+options = LaunchOptions(root=root, data=root, address="none", gpus_per_run=0, checkpoint_seconds=0)
+local.launch([spec(epochs=2)], options, observe, lambda: False)
+"""
+
+
+@pytest.mark.parametrize("fate", ["goes on", "is killed"])
+def test_while_another_process_trains_the_first_task_other_work_goes_first(
+    fate: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempting, "SOON", 0.01)
-    (entry,), waiting, other = entries(together), spec(method="wa"), spec(seed=1)
-    sharing.folder(tmp_path).mkdir(parents=True)
-    held, events = FileLock(sharing.folder(tmp_path) / f"{entry.stem}.lock"), list[Event]()
-    held.acquire()  # as another process does that trains it
+    theirs, waiting, other = spec(epochs=2), spec(method="wa", epochs=2), spec(seed=1)
+    command = [sys.executable, "-c", OTHER, str(tmp_path / "root")]
+    here = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=here, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "trains\n"  # and stays in its first epoch
+        events: list[Event] = []
 
-    def observe(event: Event) -> None:
-        events.append(event)
-        if (event.kind, event.key) == ("finished", other.key):
-            shutil.copy(entry, sharing.folder(tmp_path))
-            held.release()
+        def observe(event: Event) -> None:
+            events.append(event)
+            if (event.kind, event.key) == ("finished", other.key):
+                if fate == "is killed":
+                    process.kill()
+                assert process.stdin is not None
+                process.stdin.close()
 
-    outcome = local.launch([waiting, other], options(tmp_path), observe, lambda: False)
+        outcome = local.launch([waiting, other], options(tmp_path / "root"), observe, lambda: False)
+        process.wait()
     assert outcome.finished == [other.key, waiting.key]
     away = [event for event in events if event.kind == "elsewhere"]
     assert {event.key for event in away} == {waiting.key}
-    assert away[0].fields["shared"] == entry.stem
-    assert mark(tmp_path, waiting) == ALIKE[0].key
-    assert Store.open(tmp_path).read(waiting.key).digest() == Store.open(together).read(waiting.key).digest()
-    assert logs.path(tmp_path, waiting.key).read_text().count("another run trains its first task") == 1
+    assert mark(tmp_path / "root", waiting) == ("" if fate == "is killed" else theirs.key)
+    launched([waiting], tmp_path / "alone", share=False)
+    found = [Store.open(tmp_path / name).read(waiting.key).digest() for name in ("root", "alone")]
+    assert found[0] == found[1]
+    text = logs.path(tmp_path / "root", waiting.key).read_text()
+    assert text.count("another run trains its first task") == 1  # however often it is tried
 
 
 def test_a_run_alone_does_not_wait_for_one_that_was_killed(together: Path, tmp_path: Path) -> None:

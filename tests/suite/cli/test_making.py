@@ -97,17 +97,22 @@ def test_a_new_protocol_that_does_not_fit(
     assert list(tmp_path.iterdir()) == []
 
 
-FACTS = {"torch": "2.15.0", "cuda": "13.2", "gpus": ["H, 78 GiB"], "capabilities": [[9, 0]], "triton": True,
-         "amx": False, "avx512_bf16": False}  # fmt: skip
+FACTS = {"torch": "2.15.0", "cuda": "13.2", "gpus": ["H, 78 GiB"], "capabilities": [[9, 0]], "trouble": "",
+         "triton": True, "amx": False, "avx512_bf16": False}  # fmt: skip
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any] | None = None, **trouble: str) -> None:
     """Let the processes that import torch, torchvision and ray say what they are told to."""
 
     def says(program: str) -> tuple[str, str]:
-        name = "torch" if program == suite.doctor.TORCH else "ray" if "ray" in program else "torchvision"
-        found = json.dumps(FACTS | (facts or {})) if name == "torch" else "1.2"
-        return ("", trouble[name]) if name in trouble else (found, "")
+        for name, part in {
+            "torch": suite.doctor.TORCH,
+            "torchvision": suite.doctor.PAIR,
+            "ray": suite.doctor.RAY,
+        }.items():
+            if part in program and name in trouble:
+                return "", trouble[name]
+        return json.dumps(FACTS | {"torchvision": "1.2", "ray": "1.2"} | (facts or {})), ""
 
     monkeypatch.setattr(suite.doctor, "_python_says", says)
 
@@ -196,10 +201,23 @@ def test_what_compiling_needs(
     assert words in said.out
 
 
+@pytest.mark.parametrize(
+    ("facts", "state", "text"),
+    [
+        ({"gpus": ["H, 78 GiB"] * 8 + ["A, 40 GiB"]}, "good", "8 x H, 78 GiB; A, 40 GiB"),
+        ({"trouble": "GPU 1: CUDA error: out of memory"}, "bad", "cannot be used: GPU 1: CUDA error: out of memory"),
+    ],
+)
+def test_gpus(call: Call, monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any], state: str, text: str) -> None:
+    answers(monkeypatch, facts)
+    (found,) = (each for each in call("doctor", "--json").json["findings"] if each["what"] == "GPUs")
+    assert (found["state"], found["text"]) == (state, text)
+
+
 def test_what_torch_is_asked_can_be_asked(call: Call) -> None:
-    found, trouble = suite.doctor._python_says(suite.doctor.TORCH)
+    found, trouble = suite.doctor._facts(suite.doctor.TORCH, suite.doctor.PAIR, suite.doctor.RAY)
     assert trouble == ""
-    assert set(json.loads(found)) == set(FACTS)
+    assert set(found) == {*FACTS, "torchvision", "ray"}
 
 
 def test_a_package_that_is_too_old(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,7 @@ def test_plan_is_the_runs_of_the_sweep(call: Call) -> None:
             "precision": "fp32",
             "workers": 1,
             "done": False,
+            "seconds": None,
         }
         for spec in resolve(sweep)
     ]

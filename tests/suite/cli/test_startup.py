@@ -35,6 +35,8 @@ QUICK = [
     "watch",
     "plan -m grace der -p cifar100-b0i10+align=grace cifar100-b0i10+auc",
     "run --help",
+    "tune --help",
+    "tune wa digits-b0i2 --search temperature=2..1",
     "list methds",
 ]
 
