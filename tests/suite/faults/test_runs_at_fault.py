@@ -31,7 +31,7 @@ def test_a_run_that_always_crashes_its_process_is_given_up(besiege: Besiege, clu
         assert "3 times" in failure.reason
         assert "Segmentation fault" in failure.reason
         tries = {moment.pid for moment in cluster.moments() if moment.key == failure.key}
-        assert len(tries) == 3
+        assert len(tries) in (3, 4)  # the first news may die with the first: then the second came further
 
 
 def test_a_run_that_is_out_of_memory_gets_a_larger_slot(besiege: Besiege, cluster: World) -> None:
