@@ -12,7 +12,7 @@ from suite.events import ENDINGS, Event
 
 HOUR = 3600.0  # seconds
 FORMS = "write 40gpuh (GPU hours), 8cpuh (core hours) or 12h (by the clock)"
-SPELLED = re.compile(r"(\d+(?:\.\d+)?) ?(gpuh|cpuh|h)")
+SPELLED = re.compile(r"(\d+(?:\.\d+)?(?:e-\d+)?) ?(gpuh|cpuh|h)")
 
 
 @dataclass(frozen=True)
