@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +26,8 @@ def save(path: Folder, state: dict[str, Any]) -> None:
 def load(path: Folder) -> dict[str, Any] | None:
     """Return what `path` holds, on the CPU, or None when it is missing or damaged; raises OSError when it is neither.
 
+    That is so, too, where the folder above its own is gone: see `save`.
+
     A damaged file is removed: training is a function of addressed seeds, so doing the work again gives the same
     weights, and only time is lost.
     """
@@ -32,6 +35,8 @@ def load(path: Folder) -> dict[str, Any] | None:
         with path.open("rb") as file:
             saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
+        if isinstance(path, Path) and not path.parent.parent.is_dir():
+            raise  # all is gone for now: to begin anew would undo what was done when it comes back
         return None
     except Exception:  # torch raises many kinds for damaged archives
         path.read_bytes()  # raises where it is the disk or the store that does not answer

@@ -12,6 +12,7 @@ from typing import IO
 import pytest
 
 from grace.storage.writing import YOUNG, abandoned, place, probe
+from grace.training import checkpoint
 
 
 def test_a_file_takes_the_place_of_another(tmp_path: Path) -> None:
@@ -111,3 +112,15 @@ def test_without_locks_the_age_decides(tmp_path: Path, monkeypatch: pytest.Monke
         path.write_bytes(b"half")
     os.utime(old, (time.time() - YOUNG - 60,) * 2)
     assert list(abandoned(tmp_path)) == [old]
+
+
+def test_a_checkpoint_is_not_taken_for_missing_while_all_of_its_root_is(tmp_path: Path) -> None:
+    path = tmp_path / "root" / "work" / "key" / "stream.pt"
+    path.parents[1].mkdir(parents=True)
+    assert checkpoint.load(path) is None  # of a run that has not begun
+    checkpoint.save(path, {"records": [1]})
+    path.parents[2].rename(tmp_path / "away")
+    with pytest.raises(FileNotFoundError):
+        checkpoint.load(path)
+    (tmp_path / "away").rename(path.parents[2])
+    assert checkpoint.load(path) == {"records": [1]}
