@@ -133,7 +133,7 @@ def peaks(backbone: str) -> list[str]:
     """Return the largest memory of one process (with its workers) per case, measured in processes of their own."""
     kinds = {"(b) fp32": ("ours", "fp32"), "(b) bf16": ("ours", "bf16"), "(c)": ("usual", "fp32")}
     lines = ["| case | " + " | ".join(f"{kind} peak, MiB" for kind in kinds) + " |", "|---|" + "---|" * len(kinds)]
-    for index in (0, 3):
+    for index in (0, 3, 4):
         begun = [subprocess.Popen([sys.executable, "-m", "bench.peak", *kind, str(index), backbone],
                                   stdout=subprocess.PIPE, text=True) for kind in kinds.values()]  # fmt: skip
         values = [process.communicate()[0].splitlines()[-1] for process in begun]

@@ -58,8 +58,9 @@ class BiC(Learner):
         share = task.known / task.seen  # lambda
 
         def loss(batch: Batch) -> Losses:
-            logits, old = self.net.logits(batch.x), None if teacher is None else teacher.logits(batch.x)
-            return retained(logits, batch.y, old, share, self.config.temperature)
+            old = None if teacher is None else teacher(batch.x)
+            logits = self.net.logits(batch.x)
+            return retained(logits, batch.y, None if old is None else old.logits, share, self.config.temperature)
 
         def correction(batch: Batch) -> Losses:
             logits = self.net.logits(batch.x)

@@ -106,7 +106,8 @@ class FOSTER(Learner):
         student.add_classes(task.size)
 
         def loss(batch: Batch) -> Losses:
-            return {"bkd": balanced_distil(student.logits(batch.x), teacher.logits(batch.x), weights, temperature)}
+            old, logits = teacher(batch.x), student.logits(batch.x)
+            return {"bkd": balanced_distil(logits, old.logits, weights, temperature)}
 
         trainer.fit(Phase(name="compress", trains=[student], data=data, loss=loss, recipe=self.config.compress))
 

@@ -59,8 +59,9 @@ class ICaRL(Learner):
         self.net.add_classes(task.size)
 
         def loss(batch: Batch) -> Losses:
-            old = None if teacher is None else teacher.logits(batch.x)
-            return self._terms(self.net.logits(batch.x), old, batch.y, task.known)
+            old = None if teacher is None else teacher(batch.x)
+            logits = self.net.logits(batch.x)
+            return self._terms(logits, None if old is None else old.logits, batch.y, task.known)
 
         recipe = self.config.later if task.known else self.config.initial
         name = "learn" if task.known else "initial"

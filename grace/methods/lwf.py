@@ -52,11 +52,11 @@ class LwF(Learner):
         self.net.add_classes(task.size)
 
         def loss(batch: Batch) -> Losses:
-            logits = self.net.logits(batch.x)
-            old = distil(logits[:, : task.known], teacher.logits(batch.x), self.config.temperature)
+            old, logits = teacher(batch.x), self.net.logits(batch.x)
+            kept = distil(logits[:, : task.known], old.logits, self.config.temperature)
             return {
                 "ce": F.cross_entropy(logits[:, task.known :], batch.y - task.known),
-                "distil": self.config.distillation * old,
+                "distil": self.config.distillation * kept,
             }
 
         trainer.fit(Phase(name="learn", trains=[self.net], data=task.train, loss=loss, recipe=self.config.later))

@@ -59,13 +59,13 @@ class PODNet(Learner):
         head, factor = cast(CosineHead, self.net.head), sqrt(task.seen / task.size)
 
         def loss(batch: Batch) -> Losses:
+            old = None if teacher is None else teacher(batch.x)
             out = self.net(batch.x)
             if config.margin == "all":
                 terms = {"nca": nca(out.logits, batch.y, whole=True)}
             else:
                 terms = {"nca": nca(out.logits, batch.y, config.delta)}
-            if teacher is not None:
-                old = teacher(batch.x)
+            if old is not None:
                 flat = 1 - F.cosine_similarity(out.features, old.features).mean()
                 terms["flat"] = factor * config.flat * flat
                 terms["spatial"] = factor * config.spatial * pod_spatial(out.maps, old.maps)

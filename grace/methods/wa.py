@@ -48,7 +48,8 @@ class WA(Learner):
         share = task.known / task.seen  # lambda
 
         def loss(batch: Batch) -> Losses:
-            return retained(self.net.logits(batch.x), batch.y, teacher.logits(batch.x), share, self.config.temperature)
+            old, logits = teacher(batch.x), self.net.logits(batch.x)
+            return retained(logits, batch.y, old.logits, share, self.config.temperature)
 
         trainer.fit(
             Phase(name="learn", trains=[self.net], data=self.replayed(task), loss=loss, recipe=self.config.later)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Maps = list[Tensor]
 RECOMPILES = 256  # per process: backbones x sizes x batch sizes x (learning or at rest); beyond it Dynamo goes eager
+# In fp32 and tf32 on a GPU the part of what would be kept for the backward pass that is; batch norms and ReLUs are
+# computed again where they are needed.
+KEPT = 0.7
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ def maps(backbone: Backbone, x: Tensor) -> Maps:
     if now == PLAIN:
         return backbone.stagewise(x)
     compute = _compiled(now.channels_last, x.is_cuda) if now.compiled else _eager
+    if now.compiled:  # looked up when the first call of its kind is compiled
+        torch._functorch.config.activation_memory_budget = KEPT if x.is_cuda and not now.bf16 else 1.0
     with torch.autocast(x.device.type, torch.bfloat16, enabled=now.bf16):
         return compute(backbone, x)
 
@@ -76,6 +81,7 @@ def _compiled(channels_last: bool, cuda: bool) -> Callable[[Backbone, Tensor], M
     learns, which is slower where `channels_last` is off. With `cuda` it combines small kernels that need not wait.
     """
     import torch._dynamo.config
+    import torch._functorch.config
     import torch._inductor.config
 
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # CUDA's compiler without a GPU is no news

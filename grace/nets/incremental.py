@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from grace.nets.abreast import abreast
+from grace.nets.abreast import Beside, abreast, overlaps
 from grace.nets.arithmetic import current
 from grace.nets.backbone import Backbone, freeze
 from grace.nets.heads import Head, LinearHead
@@ -25,6 +25,18 @@ class Output:
     logits: Tensor  # [B, classes]
     features: Tensor  # [B, branches * width], branches in order of creation
     maps: list[Tensor]  # after each stage of the newest branch, [B, C, H, W] each; a shared stem's come first
+
+
+class _Awaited(Output):
+    """An output that is computed beside what learns, until one looks at it."""
+
+    def __init__(self, beside: Beside[Output]) -> None:
+        object.__setattr__(self, "_beside", beside)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("logits", "features", "maps"):
+            return getattr(object.__getattribute__(self, "_beside").result(), name)
+        return object.__getattribute__(self, name)
 
 
 class IncrementalNet(nn.Module):
@@ -115,7 +127,18 @@ class IncrementalNet(nn.Module):
         self.increments.append(count)
 
     def forward(self, x: Tensor) -> Output:
-        """x [B, 3, H, W] -> logits and features."""
+        """x [B, 3, H, W] -> logits and features; of a net at rest perhaps not before one looks at them."""
+        if overlaps(x) and self.rests:
+            return _Awaited(Beside(lambda: self._output(x), x))
+        return self._output(x)
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing of it learns or adapts."""
+        learns = any(parameter.requires_grad for parameter in self.parameters())
+        return not learns and not any(module.training for module in self.modules())
+
+    def _output(self, x: Tensor) -> Output:
         stem = [] if self.stem is None else self.stem(x)
         branches = [cast(Backbone, branch) for branch in self.branches]
         maps = list(stem)  # of the branches at rest only features are kept

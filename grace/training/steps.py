@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from grace.nets.abreast import join
 from grace.nets.arithmetic import Arithmetic, can_compile, computing, current, flops
 from grace.streams.samples import Batch
 from grace.training.parallel import ALONE, Ranks
@@ -167,6 +168,7 @@ class Steps:
             terms = self._phase.loss(batch)
             values = torch.stack(list(terms.values()))
             values.sum().backward()  # type: ignore[no-untyped-call]
+        join()  # with what was computed beside it and not looked at
         return tuple(terms), values.detach()
 
     def _replayed(self, batch: Batch, full: bool) -> tuple[tuple[str, ...], Tensor]:

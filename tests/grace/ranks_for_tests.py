@@ -22,14 +22,16 @@ class Failed:
 
 
 class Pair:
-    """Two processes in a gloo group; each call is made on both."""
+    """Two processes in a group, a gloo one unless told otherwise; each call is made on both."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, backend: str = "gloo") -> None:
         context = mp.get_context("spawn")
         self._pipes, self.processes = [], []
         for rank in range(2):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(rank, f"file://{folder / 'group'}", theirs), daemon=True)
+            process = context.Process(
+                target=_serve, args=(rank, backend, f"file://{folder / 'group'}", theirs), daemon=True
+            )
             process.start()
             theirs.close()
             self._pipes.append(ours)
@@ -54,11 +56,13 @@ class Pair:
             process.join()
 
 
-def _serve(rank: int, place: str, pipe: Any) -> None:
+def _serve(rank: int, backend: str, place: str, pipe: Any) -> None:
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # a rank that loses the other complains at length
     torch.set_num_threads(1)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(rank % torch.cuda.device_count())
     torch.use_deterministic_algorithms(True)
-    torch.distributed.init_process_group("gloo", init_method=place, rank=rank, world_size=2)
+    torch.distributed.init_process_group(backend, init_method=place, rank=rank, world_size=2)
     ranks: Ranks = joined()
     while True:
         function, arguments = pipe.recv()

@@ -17,9 +17,10 @@ from grace.run import evaluate
 from grace.streams.samples import Batch, Samples, Task
 from grace.training import parallel
 from grace.training.digest import digest
+from grace.training.engine import Engine
 from grace.training.parallel import ALONE, RankLost, Ranks
 from grace.training.phase import Losses, Phase, Recipe
-from grace.training.steps import Steps
+from grace.training.steps import WARM, Steps
 from grace.training.trainer import Progress, Stopped, Trainer
 from tests.grace.ranks_for_tests import Pair
 from tests.grace.streams_for_tests import build, data, run
@@ -173,6 +174,42 @@ def test_every_method_runs_on_two_ranks(pair: Pair, name: str) -> None:
     assert len(one) == 32
     assert told >= 3
     assert heard == 0  # the observer is rank 0's
+
+
+def on_a_gpu(ranks: Ranks, name: str, folder: Path, stop: int) -> tuple[str, list[int], set[str]]:
+    """Run a method in replayed steps and return a hash of it, its predictions and the ways of its phases."""
+    where, told = torch.device("cuda"), iter(range(1, 1000))
+    learner = build(name, WARM + 1, device=where)
+    options: dict[str, Any] = {"ranks": ranks, "device": where, "engine": Engine("fp32", "eager"), "folder": folder}
+    try:
+        records = run(learner, checkpoint_seconds=0.0, observe=lambda p: next(told) == stop, **options)
+    except Stopped:
+        return "stopped", [], set()
+    headline = next(iter(records[-1].predictions.values()))
+    ways = {phase["way"] for record in records for phase in record.phases}
+    return digest(learner.state_dict()), headline.tolist(), ways
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("backend", ["gloo", "cpu:gloo,cuda:nccl"])
+def test_ranks_on_gpus_agree_and_go_on_bit_for_bit(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "nccl" in backend and torch.cuda.device_count() == 1 and torch.cuda.nccl.version() < (2, 30):
+        pytest.skip("this NCCL wants a GPU for each rank")
+    monkeypatch.setenv("NCCL_MULTI_RANK_GPU_ENABLE", "1")
+    pair = Pair(tmp_path, backend)
+    try:
+        for name in ("grace", "der", "icarl"):
+            one, other = pair(on_a_gpu, name, tmp_path / name, 0)
+            assert one == other
+            assert one[2] == {"eager+graph, 2 ranks"}
+            assert pair(on_a_gpu, name, tmp_path / f"{name}-again", 5) == [("stopped", [], set())] * 2
+            again = pair(on_a_gpu, name, tmp_path / f"{name}-again", 0)
+            assert [(state, guesses) for state, guesses, _ in again] == [one[:2]] * 2
+    finally:
+        pair.close()
 
 
 def test_all_stop_at_the_same_point_and_go_on_bit_for_bit(pair: Pair, tmp_path: Path) -> None:

@@ -346,6 +346,16 @@ def test_the_frame_named_is_the_last_of_ours() -> None:
     assert found.where.rpartition(" in ")[2] == "raw_decode"
 
 
+def test_a_gpu_is_set_up_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"PYTORCH_ALLOC_CONF": "the user's own"}
+    monkeypatch.setattr(os, "environ", there)
+    exact(1, torch.device("cpu"), "fp32")
+    assert "CUBLAS_WORKSPACE_CONFIG" not in there
+    exact(1, torch.device("cuda"), "fp32")
+    assert there["CUBLAS_WORKSPACE_CONFIG"] in (":16:8", ":4096:8")  # the two that are deterministic
+    assert there["PYTORCH_ALLOC_CONF"] == "the user's own"
+
+
 @pytest.mark.parametrize("precision", ["tf32", "fp32", "bf16"])
 def test_runs_are_exact(precision: str) -> None:
     exact(1, torch.device("cpu"), "fp32" if precision == "tf32" else "tf32")  # what a process did before
