@@ -112,7 +112,9 @@ class Siege:
         begun = whole = 0
         for key, pid in fault.victims.items():
             mine = [moment for moment in told if moment.key == key]
-            before = {m.what: m.kind for m in mine if m.time <= fault.at and m.kind in ("epoch", "trained")}
+            # a process that was hit may have gone on for a moment, in another thread than the one that was caught
+            past = [m for m in mine if m.time <= fault.at or (m.pid == pid and not fault.spared)]
+            before = {m.what: m.kind for m in past if m.kind in ("epoch", "trained")}
             later = [m for m in mine if m.time > fault.at and (fault.spared or m.pid != pid) and m.kind == "epoch"]
             again = {m.what for m in later if m.pid == later[0].pid} & set(before)
             begun += len(again)

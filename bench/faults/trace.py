@@ -39,6 +39,13 @@ class Redone:
     whole: int  # of them, how many had been trained to their end before
 
 
+def again(told: Iterable[Moment]) -> list[Moment]:
+    """Return all that was told of the epochs that were begun more than once."""
+    told = list(told)
+    often = Counter((moment.key, moment.what) for moment in told if moment.kind == "epoch")
+    return [moment for moment in told if often[moment.key, moment.what] > 1]
+
+
 def redone(told: Iterable[Moment], key: str = "") -> Redone:
     """Count the epochs begun again, of all runs or of one; a whole one had come to its end, and was lost."""
     begun, ended = Counter[tuple[str, str]](), Counter[tuple[str, str]]()

@@ -14,7 +14,7 @@ import pytest
 from bench.faults import disk, processes
 from bench.faults.disk import Disk
 from bench.faults.siege import Fault, Siege
-from bench.faults.trace import Moment, Redone, moments, redone
+from bench.faults.trace import Moment, Redone, again, moments, redone
 from bench.faults.world import World, world
 
 
@@ -40,12 +40,14 @@ def test_work_done_twice_is_counted() -> None:
     assert redone(CUT) == Redone(begun=1, whole=0)
     assert redone(LATE) == Redone(begun=2, whole=1)
     assert redone(LATE, "another") == Redone(0, 0)
+    assert again(CUT) == [moment for moment in CUT if moment.what == "1"]
 
 
 def test_a_fault_is_charged_with_what_its_victim_lost(here: World) -> None:
     siege = Siege(here, [], {})
     assert siege.cost(Fault("", 2.5, {"k": 1}), CUT) == (1, 0)
     assert siege.cost(Fault("", 4.5, {"k": 1}), LATE) == (2, 1)
+    assert siege.cost(Fault("", 0.5, {"k": 1}), CUT) == (1, 0)  # it went on for a moment before it was gone
     assert siege.recovery(Fault("", 2.5, {"k": 1}), CUT) == 0.5
     assert siege.recovery(Fault("", 4.5, {"k": 2}), LATE) is None  # nobody came after it
     again = told("1 epoch 0", "1 trained 0", "1 epoch 0", "1 trained 0")  # the disk took nothing for a while

@@ -6,7 +6,7 @@ import pytest
 
 from bench.faults.kinds import KINDS
 from bench.faults.siege import Siege
-from bench.faults.trace import redone
+from bench.faults.trace import again, redone
 from bench.faults.verdict import complaints
 from suite.errors import Exit
 from tests.suite.faults.conftest import Besiege
@@ -32,7 +32,8 @@ def done(siege: Siege, *kinds: str, pace: float = 0.5) -> dict[str, tuple[int, i
     assert complaints(siege.world, siege.expected) == [], siege.world.told()
     told = siege.world.moments()
     cost = {fault.kind: siege.cost(fault, told) for fault in siege.faults}
-    assert redone(told).begun <= sum(begun for begun, _ in cost.values())
+    unexplained = redone(told).begun - sum(begun for begun, _ in cost.values())
+    assert unexplained <= 0, [siege.faults, again(told)]
     return cost
 
 
@@ -52,7 +53,7 @@ def test_one_sweep_and_many_faults(besiege: Besiege) -> None:
     assert cost["a worker killed while writing a checkpoint"] <= (2, 2)  # the next epoch begins while one is written
     assert cost["a worker killed while writing a record"] == (0, 0)
     assert cost["SIGTERM to the command"] == (0, 0)
-    assert cost["a node lost, another one comes"] <= (1, 1)
+    assert cost["a node lost, another one comes"] <= (2, 2)  # it may be writing one, too
 
 
 @pytest.mark.soak
