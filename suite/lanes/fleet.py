@@ -141,18 +141,23 @@ class Fleet:
         if time.monotonic() - self._looked >= LOOK:
             self._looked = time.monotonic()
             self._nodes.look()
-            gone = [each.name for each in self.alive if each.process and each.process["node"] not in self._nodes.good]
+            gone = [each.name for each in self.alive if each.process and not self._placed(each)]
             gone += [name for name in state.holders if name in self._lanes and not self._lanes[name].is_alive()]
             if gone:
                 self._queue.release.remote(gone)
         for place in self._places:
             for _ in range(self._wanted(place, state)):
                 self._start(place)
-        hope = self.alive and any(room(self._nodes.resources, place) for place in self._places)
-        if state.holders or hope or not state.left:
+        alive = self.alive
+        hope = alive and any(room(self._nodes.resources, place) for place in self._places)
+        if state.holders or hope or any(map(self._placed, alive)) or not state.left:
             self._short = None
         else:
             self._stuck()
+
+    def _placed(self, one: Lane) -> bool:
+        """Whether the lane has a process on a node that is there; it may be one that has just come."""
+        return one.process.get("node") in self._nodes.there
 
     def _wanted(self, place: Slot, state: State) -> int:
         """Return how many lanes of a kind are to be started."""

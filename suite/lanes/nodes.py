@@ -77,7 +77,9 @@ class Nodes:
 
     def __init__(self, root: Folder | None, folder: Path, warn: Callable[[str], object]) -> None:
         self._root, self._folder, self._warn = root, folder, warn  # no root: all is on this machine
+        self._lock = threading.Lock()
         self._good: dict[str, Node] = {}
+        self.there: set[str] = set()  # ids of all that are alive, also of those that are still being tried
         self._bad: set[str] = set()
         self._asked: set[str] = set()
 
@@ -86,12 +88,14 @@ class Nodes:
         found = {node["NodeID"]: node for node in alive() if node["Resources"].get("CPU")}
         if self._root is not None:
             probe(list(found.values()), self._root, self._folder)
-        self._good = found
+        self._good, self.there = found, set(found)
 
     def look(self) -> None:
         """See which nodes have gone and which have come; these are tried in a thread."""
         found = {node["NodeID"]: node for node in alive() if node["Resources"].get("CPU")}
-        self._good = {name: node for name, node in self._good.items() if name in found}
+        self.there = set(found)
+        with self._lock:
+            self._good = {name: node for name, node in self._good.items() if name in found}
         for name in found.keys() - self._good.keys() - self._bad - self._asked:
             self._asked.add(name)
             threading.Thread(target=self._admit, args=(name, found[name]), daemon=True).start()
@@ -104,13 +108,9 @@ class Nodes:
             self._bad.add(name)
             self._warn(f"{error}; it is left out")
         else:
-            self._good = {**self._good, name: node}
+            with self._lock:
+                self._good = {**self._good, name: node}
         self._asked.discard(name)
-
-    @property
-    def good(self) -> set[str]:
-        """Ids of the nodes that may work."""
-        return set(self._good)
 
     @property
     def resources(self) -> list[Mapping[str, float]]:
