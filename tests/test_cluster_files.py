@@ -103,6 +103,20 @@ def test_the_autoscaler_takes_its_file() -> None:
     assert spot
 
 
+def test_as_many_runs_at_a_time_as_the_largest_cluster_holds(rayjob: dict[str, Any]) -> None:
+    def at_once(command: str) -> int:
+        words = shlex.split(command)
+        wanted = {name: words[words.index(name) + 1] for name in ("--max-concurrent", "--gpus-per-run")}
+        return round(int(wanted["--max-concurrent"]) * float(wanted["--gpus-per-run"]))
+
+    aws = (FILES / "aws.yaml").read_text()
+    (started,) = re.findall(r"'python (.* run .*)'", aws)
+    kinds = yaml.safe_load(aws)["available_node_types"].values()
+    assert at_once(started) == sum(kind["max_workers"] * kind["resources"].get("GPU", 0) for kind in kinds)
+    groups = rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert at_once(rayjob["spec"]["entrypoint"]) == sum(group["maxReplicas"] for group in groups)
+
+
 # Of the fields of ray.io/v1 RayJob (KubeRay's API reference) and of a pod (Kubernetes'), those that may be of use here.
 QUANTITY = re.compile(r"[0-9.]+([kMGTPE]i?|m)?")
 MOUNT = {"name": str, "mountPath": str, "subPath": str, "readOnly": bool}
