@@ -233,6 +233,8 @@ class Trainer:
             weights, momentum = trainables.weights([*phase.trains, *phase.adapts]), optimiser.state_dict()["state"]
             saved = {"epoch": epoch, "weights": weights, "momentum": momentum, "log": log}
             self._writer.save(self._place, self._sharing.sealed(self._place, saved) if self._sharing else saved)
+            if self._every == 0:  # then no more than one epoch is ever to be lost
+                self._writer.wait()
 
     def _resume(self, phase: Phase, optimiser: torch.optim.SGD) -> tuple[int, dict[str, Any]]:
         """Return the first epoch left to train and the phase's log so far."""

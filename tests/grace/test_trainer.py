@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -237,6 +239,30 @@ def test_a_trainer_saves_in_time_for_the_next_one(tmp_path: Path) -> None:
     again.close()
     assert len(log) == before  # loaded, not trained
     assert again.phases[0]["losses"] == trainer.phases[0]["losses"]
+
+
+@pytest.mark.parametrize(("seconds", "behind"), [(0.0, 0), (0.001, 1)])
+def test_where_each_epoch_is_saved_the_next_one_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, behind: int
+) -> None:
+    begun, written = list[int](), list[int]()
+
+    def slow(path: Path, state: dict[str, Any]) -> None:
+        time.sleep(0.05)
+        written.append(state["epoch"])
+
+    def epoch(trainer: Trainer, phase: Phase, *rest: Any) -> dict[str, float]:
+        begun.append(len(written))
+        time.sleep(0.002)
+        return {}
+
+    monkeypatch.setattr(checkpoint, "save", slow)
+    monkeypatch.setattr(Trainer, "_epoch", epoch)
+    trainer = Trainer(task(), seed=1, device=CPU, folder=tmp_path, checkpoint_seconds=seconds)
+    fit_once(trainer, Recipe(4, batch_size=4), [])
+    trainer.close()
+    assert written == [0, 1, 2, 3]
+    assert begun == [max(0, number - behind) for number in range(4)]
 
 
 # --- several views of each image

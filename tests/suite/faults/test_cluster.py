@@ -50,10 +50,10 @@ def test_one_sweep_and_many_faults(besiege: Besiege) -> None:
     )
     assert siege.codes == [Exit.RESUMABLE, Exit.DONE]
     assert cost["a worker killed in training"] <= (1, 0)  # the one that had just begun; none if another run shares it
-    assert cost["a worker killed while writing a checkpoint"] <= (2, 2)  # the next epoch begins while one is written
+    assert cost["a worker killed while writing a checkpoint"] <= (1, 1)
     assert cost["a worker killed while writing a record"] == (0, 0)
     assert cost["SIGTERM to the command"] == (0, 0)
-    assert cost["a node lost, another one comes"] <= (2, 2)  # it may be writing one, too
+    assert cost["a node lost, another one comes"] <= (1, 1)
 
 
 @pytest.mark.soak
