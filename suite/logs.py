@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import getpass
 import os
+import re
 import sys
 import tempfile
 import time
@@ -17,6 +18,7 @@ from grace.storage.writing import place
 
 KEPT = 2**20  # bytes of earlier attempts' logs that stay
 CRASH = 2**16  # bytes at the end of a log among which a crash says what it was
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # what a terminal would take for one
 WORDS = 200  # characters of a last line
 
 
@@ -103,7 +105,7 @@ def tail(file: Path, size: int = 4096) -> str:
 
 
 class Follower:
-    """Yields what is new in some files since it was last asked, line by line."""
+    """Yields what is new in some files since it was last asked, line by line and without its colours."""
 
     def __init__(self) -> None:
         self._read: dict[Path, int] = {}
@@ -123,5 +125,5 @@ class Follower:
             except OSError:
                 continue
             self._read[file] = seen + len(whole) + bool(whole)
-            for line in whole.decode(errors="replace").splitlines():
+            for line in COLOURS.sub("", whole.decode(errors="replace")).splitlines():
                 yield file, line

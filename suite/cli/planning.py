@@ -70,9 +70,9 @@ def show(settings: Settings, sweep: Sweep, found: Plan) -> None:
     out, left = settings.out, found.left
     foretold = forecast.facts(sweep, found)  # what cannot be meant should show before anything else does
     failed = sum(bool(run.failed) for run in left)
-    states = [f"{len(found.runs) - len(left)} done", f"{len(left)} to run"]
+    states = [f"{len(found.runs) - len(left):,} done", f"{len(left):,} to run"]
     if failed:
-        states.insert(1, f"{failed} failed before")
+        states.insert(1, f"{failed:,} failed before")
     protocols = {protocol.name for name in sweep.protocols for protocol in find_protocols(name)}
     others = len({run.spec.protocol.name for run in _kinds(found)} - protocols)
     factors = [

@@ -81,6 +81,6 @@ def test_a_reader_gets_whole_new_lines_once(tmp_path: Path) -> None:
     (tmp_path / "later.log").write_text("hello\n")
     assert list(follower.news()) == [(file, "one"), (tmp_path / "later.log", "hello")]
     with file.open("a") as log:
-        log.write("o\n")
+        log.write("\x1b[36mo\x1b[0m\n")
     assert list(follower.news()) == [(file, "two")]
     assert list(follower.news()) == []
