@@ -7,11 +7,17 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from multiprocessing.resource_tracker import ensure_running
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two cores, several processes
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Have the process that multiprocessing starts when first needed start here, and not among those a test ends."""
+    ensure_running()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

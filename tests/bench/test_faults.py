@@ -78,6 +78,9 @@ def test_a_process_tells_of_a_write_and_stands_at_a_trap_until_it_is_let_go(here
 def test_only_marked_processes_are_found_and_ended(here: World) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as another:
         ours = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=here.environment())
+        for _ in here.until(10, "a process that has just begun shows no mark"):
+            if here.marked():
+                break
         assert here.marked() == [ours.pid]
         processes.end(str(here.folder))
         assert ours.wait() == -9
