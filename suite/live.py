@@ -8,13 +8,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from rich.console import Console, RenderableType
-from rich.live import Live as Screen
 from rich.text import Text
 
 from suite.cli.words import duration
 from suite.events import Event
 from suite.picture import Picture, Working, picture, working
-from suite.screen import drawn, ended
+from suite.screen import OnTerminal, drawn, ended
 from suite.spec import RunSpec
 from suite.tally import Run, Tally
 
@@ -23,7 +22,7 @@ ENDED = 4  # lines of what ended last
 MIB = 2**20
 
 
-class Live:
+class Live(OnTerminal):
     """Shows a sweep while it lasts: `with Live(specs, console) as view: launch(..., view.observe, ...)`.
 
     It may be entered several times, when a sweep is carried out in stages.
@@ -38,30 +37,17 @@ class Live:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.tally = Tally({}, clock)
-        self._console, self._quiet, self._clock = console, quiet, clock
+        super().__init__(console, quiet)
+        self._clock = clock
         self._note = self._said = ""
         self._ended, self._printed = deque[tuple[str, str, str]](maxlen=ENDED), -PACE
         self._lock = threading.Lock()  # the screen is drawn, and the ledger is written, by threads of their own
-        self._screen: Screen | None = None
         self.plan((spec, False) for spec in specs)
 
     def plan(self, runs: Iterable[tuple[RunSpec, bool]], later: int = 0) -> None:
         """Take in the runs of a sweep and which of them are done; `later` ones are not known yet."""
         with self._lock:
             self.tally.plan(runs, later)
-
-    def __enter__(self) -> Live:
-        """Take the terminal, if there is one."""
-        if self._console.is_terminal and not self._quiet:
-            self._screen = Screen(get_renderable=self._drawn, console=self._console, refresh_per_second=4)
-            self._screen.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Leave the last state on the screen."""
-        if self._screen is not None:
-            self._screen.stop()
-            self._screen = None
 
     def say(self, text: str) -> None:
         """Show a remark for the rest of the time; may be called by a signal handler."""

@@ -6,7 +6,6 @@ words and, where `tune` wrote it, a table `tuned_on` that says how they were fou
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from suite.configure import build
 from suite.declared import declared
 from suite.errors import SuiteError
 from suite.plugin import PluginError
+from suite.tomlfile import read_toml
 
 if TYPE_CHECKING:
     from suite.sweep import Sweep
@@ -78,12 +78,7 @@ def folded(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Presets:
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError(f"{path}: {getattr(error, 'strerror', None) or 'not a text file'}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SuiteError(f"{path}: not TOML: {error}") from None
+    values = read_toml(path)
     for method, tables in values.items():
         named = isinstance(tables, dict) and all(isinstance(table, dict) for table in tables.values())
         if not named or not tables:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +15,7 @@ import protocols
 from grace.streams.protocol import Budget, Protocol
 from protocols.tables import Table
 from suite.errors import SuiteError
+from suite.tomlfile import read_toml
 
 FILE = Path(protocols.__file__).with_name("published.toml")
 METRICS = ("avg", "last", "top5_avg", "top5_last", "curve")  # as result rows have them; a curve has a value per task
@@ -172,12 +172,7 @@ def published() -> tuple[Published, ...]:
 
 def load(path: Path) -> tuple[Published, ...]:
     """Return what a file of published numbers holds; raises SuiteError naming table, row and key at fault."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError(f"{path}: {getattr(error, 'strerror', None) or 'not a text file'}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SuiteError(f"{path}: not TOML: {error}") from None
+    content = read_toml(path)
     try:
         top = Table(content, path.name, ("approximate", "table"))
         about = top.number("approximate", 0.0, low=0, high=100)

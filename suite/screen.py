@@ -1,12 +1,14 @@
-"""A picture of a sweep on a terminal: counts, a line per run at work, failures, what ended last."""
+"""What is on a terminal while it lasts; of a sweep counts, a line per run at work, failures, what ended last."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -115,3 +117,28 @@ def short(label: str, room: int) -> str:
     room = max(room, LABEL)
     end = min(max(11, len(label.rpartition(" o")[2]) + 1), room - 1)
     return label if len(label) <= room else f"{label[: room - end - 1]}\N{HORIZONTAL ELLIPSIS}{label[-end:]}"
+
+
+class OnTerminal:
+    """A view that `with` puts on the terminal, if there is one and nobody wants quiet; subclasses say what is drawn."""
+
+    def __init__(self, console: Console, quiet: bool) -> None:
+        self._console, self._quiet = console, quiet
+        self._screen: Live | None = None
+
+    def __enter__(self) -> Self:
+        """Take the terminal, if there is one."""
+        if self._console.is_terminal and not self._quiet:
+            self._screen = Live(get_renderable=self._drawn, console=self._console, refresh_per_second=4)
+            self._screen.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Leave the last state on the screen."""
+        if self._screen is not None:
+            self._screen.stop()
+            self._screen = None
+
+    def _drawn(self) -> RenderableType:
+        """Return what is to be seen now; called by a thread of the screen's."""
+        raise NotImplementedError

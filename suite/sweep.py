@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
@@ -33,6 +32,7 @@ from suite.resolver import Choice, Resolution, choice, resolved
 from suite.seeds import Seeds
 from suite.spec import RunSpec
 from suite.spending import budget
+from suite.tomlfile import read_toml
 
 Names = Annotated[list[str], Field(min_length=1)]
 
@@ -99,12 +99,7 @@ def sweep_of(values: Mapping[str, Any], source: str) -> Sweep:
 
 def read_sweep(path: Folder) -> Sweep:
     """Return the sweep in a TOML file; raises SuiteError when it is missing, no TOML or no sweep."""
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError(f"{path}: {getattr(error, 'strerror', None) or 'not a text file'}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SuiteError(f"{path}: not TOML: {error}") from None
+    values = read_toml(path)
     sweep = sweep_of(values, str(path))
     there = path.parent if isinstance(path, Path) else Path()  # a sweep that was kept names whole paths
     beside = {

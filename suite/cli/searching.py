@@ -8,7 +8,6 @@ from statistics import stdev
 from typing import Any
 
 from rich.console import Console, RenderableType
-from rich.live import Live as Screen
 from rich.text import Text
 
 from suite.cli.listing import grid
@@ -17,6 +16,7 @@ from suite.cli.words import count, duration
 from suite.events import Event
 from suite.grouping import flat
 from suite.live import lane_note
+from suite.screen import OnTerminal
 from suite.search import FINALISTS, Notebook, Search
 from suite.verdict import Candidate, Verdict
 
@@ -24,7 +24,7 @@ SHOWN = 5  # lines of the table, the best ones
 OWN = "settings in use"
 
 
-class Searching:
+class Searching(OnTerminal):
     """Shows a search while it lasts: one line on a terminal, a line per trial elsewhere, nothing where quiet."""
 
     def __init__(
@@ -36,7 +36,8 @@ class Searching:
         quiet: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._console, self._quiet, self._clock = console, quiet, clock
+        super().__init__(console, quiet)
+        self._clock = clock
         self._trials = {trial.name: trial for trial in search.trials}
         kept = (notebook.read(trial) for trial in search.trials)
         self._ended: dict[str, Mapping[str, Any]] = {
@@ -46,21 +47,7 @@ class Searching:
         self._own = search.trials[0].name
         self._busy: set[str] = set()
         self._news, self._first = 0, 0.0
-        self._screen: Screen | None = None
         self._note = self._said = ""
-
-    def __enter__(self) -> Searching:
-        """Take the terminal, if there is one."""
-        if self._console.is_terminal and not self._quiet:
-            self._screen = Screen(get_renderable=self._drawn, console=self._console, refresh_per_second=4)
-            self._screen.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Leave the last state on the screen."""
-        if self._screen is not None:
-            self._screen.stop()
-            self._screen = None
 
     def say(self, text: str) -> None:
         """Show a remark for the rest of the time; may be called by a signal handler."""
